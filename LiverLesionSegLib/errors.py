@@ -1,0 +1,48 @@
+"""The errors a person can do something about. Every message says what is wrong, where, and what to do next, in one line.
+
+Anything else that is raised is a defect of ours: the command line exits 2 for `InputError` and 1 for the rest.
+"""
+
+
+class InputError(Exception):
+    """Bad usage or bad input: a file, a value or a setting that the user can put right."""
+
+
+class SweepError(InputError):
+    """A sequence file is unreadable or says what cannot be true, or a sweep has no usable frame."""
+
+
+class CalibrationError(InputError):
+    """A device-set configuration is unreadable, or has no usable calibration."""
+
+
+class GridError(InputError):
+    """An output grid is malformed, or too large for the memory at hand."""
+
+
+class VolumeError(InputError):
+    """A volume file is unreadable, or its content is not an image volume."""
+
+
+class BoxError(InputError):
+    """A box has no size, is not finite, lies outside the volume, or holds too little that was seen."""
+
+
+class SeedError(InputError):
+    """A seed lies outside the box or in a place that was never seen."""
+
+
+class SegmentationError(InputError):
+    """A segmentation method found nothing, or what it found cannot be a lesion."""
+
+
+class ModelError(InputError):
+    """A model folder is incomplete, altered, unsafe to load, or not of the expected kind."""
+
+
+class OutputError(InputError):
+    """An output cannot be written: no permission, no space, or no such folder."""
+
+
+class Cancelled(Exception):
+    """The caller asked the running stage to stop; nothing was written."""

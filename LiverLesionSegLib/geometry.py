@@ -1,0 +1,138 @@
+"""The only place that converts between RAS and LPS and between KJI and IJK, and that does rigid-transform mathematics.
+
+Points are (..., 3) float64 in mm, matrices 4x4 float64 acting on column vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import VolumeError
+from .types import Box, FloatArray, Grid
+
+LPS_FROM_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Flips the first two axes; its own inverse."""
+
+
+def ras_to_lps(points: Any) -> FloatArray:
+    """(..., 3) RAS mm to LPS mm; the same call converts back."""
+    return np.asarray(points, dtype=np.float64) * (-1.0, -1.0, 1.0)
+
+
+lps_to_ras = ras_to_lps
+
+
+def transform_points(matrix: FloatArray, points: Any) -> FloatArray:
+    """Apply an affine (4, 4) `matrix` to (..., 3) `points`."""
+    return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def is_rigid(matrices: FloatArray, tolerance: float = 1e-2) -> NDArray[np.bool_]:
+    """Which of the (..., 4, 4) matrices are finite rotations with translation (orthonormal, determinant +1, last row 0 0 0 1).
+
+    The tolerance is on R'R - I and covers matrices that were written with a few significant digits.
+    """
+    matrices = np.asarray(matrices, dtype=np.float64)
+    finite = np.isfinite(matrices).all(axis=(-1, -2))
+    safe = np.where(finite[..., None, None], matrices, np.eye(4))
+    rotation = safe[..., :3, :3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = np.swapaxes(rotation, -1, -2) @ rotation
+        orthonormal = (np.abs(gram - np.eye(3)) <= tolerance).all(axis=(-1, -2))
+        right_handed = np.linalg.det(np.where(orthonormal[..., None, None], rotation, np.eye(3))) > 0
+    affine = (np.abs(safe[..., 3, :] - (0, 0, 0, 1)) <= 1e-6).all(axis=-1)
+    return np.asarray(finite & orthonormal & right_handed & affine)
+
+
+def invert_rigid(matrices: FloatArray) -> FloatArray:
+    """Inverse of (..., 4, 4) affine matrices; NaN where a matrix is not finite or singular."""
+    matrices = np.asarray(matrices, dtype=np.float64)
+    usable = np.isfinite(matrices).all(axis=(-1, -2))
+    safe = np.where(usable[..., None, None], matrices, np.eye(4))
+    usable &= np.abs(np.linalg.det(safe)) > 1e-12
+    inverse = np.linalg.inv(np.where(usable[..., None, None], safe, np.eye(4)))
+    return np.where(usable[..., None, None], inverse, np.nan)
+
+
+def grid_from_axes(shape: tuple[int, int, int], origin: Any, axes: Any, spacing_mm: Any, frame: str = "Reference") -> Grid:
+    """A grid of (K, J, I) voxels whose first voxel's centre is `origin` (3,) RAS mm, with unit-vector columns `axes` (3, 3) for i, j, k."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.asarray(axes, dtype=np.float64) * np.asarray(spacing_mm, dtype=np.float64)
+    matrix[:3, 3] = origin
+    return Grid(shape, matrix, frame)
+
+
+def ras_to_ijk(grid: Grid) -> FloatArray:
+    """(4, 4): RAS mm to continuous voxel indices (i, j, k)."""
+    return np.linalg.inv(grid.ijk_to_ras)
+
+
+def kji_from_ras(grid: Grid, points: Any) -> FloatArray:
+    """(..., 3) RAS mm to continuous array indices (k, j, i)."""
+    return transform_points(ras_to_ijk(grid), points)[..., ::-1]
+
+
+def ras_from_kji(grid: Grid, indices: Any) -> FloatArray:
+    """(..., 3) array indices (k, j, i) to RAS mm."""
+    return transform_points(grid.ijk_to_ras, np.asarray(indices, dtype=np.float64)[..., ::-1])
+
+
+def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-3) -> bool:
+    """Whether two grids have the same shape, frame and, within a tolerance at every corner, the same voxel centres."""
+    if a.shape != b.shape or a.frame != b.frame:
+        return False
+    corners = np.array([[k, j, i] for k in (0, a.shape[0] - 1) for j in (0, a.shape[1] - 1) for i in (0, a.shape[2] - 1)])
+    return bool(np.abs(ras_from_kji(a, corners) - ras_from_kji(b, corners)).max() <= tolerance_mm)
+
+
+def box_corners(box: Box, margin_mm: float = 0.0) -> FloatArray:
+    """(8, 3) RAS mm corners of the box grown by `margin_mm` on every side."""
+    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
+    return np.asarray(box.centre + (signs * (box.size / 2 + margin_mm)) @ box.axes.T)
+
+
+def inside_box(box: Box, points: Any, margin_mm: float = 0.0) -> NDArray[np.bool_]:
+    """(...,) True for those of the (..., 3) RAS mm `points` that lie in the box grown by `margin_mm`."""
+    local = (np.asarray(points, dtype=np.float64) - box.centre) @ box.axes
+    return np.asarray((np.abs(local) <= box.size / 2 + margin_mm + 1e-9).all(axis=-1))
+
+
+def box_mask(box: Box, grid: Grid, margin_mm: float = 0.0) -> NDArray[np.bool_]:
+    """(K, J, I) True for the grid's voxels whose centres lie in the box grown by `margin_mm`."""
+    result = np.ones(grid.shape, dtype=bool)
+    k, j, i = (np.arange(n, dtype=np.float64) for n in grid.shape)
+    for axis in range(3):
+        weights = box.axes[:, axis] @ grid.ijk_to_ras[:3, :3]
+        offset = float(box.axes[:, axis] @ (grid.ijk_to_ras[:3, 3] - box.centre))
+        distance = weights[2] * k[:, None, None] + weights[1] * j[None, :, None] + weights[0] * i[None, None, :] + offset
+        result &= np.abs(distance) <= box.size[axis] / 2 + margin_mm + 1e-9
+    return result
+
+
+def lps_header(grid: Grid) -> tuple[list[list[float]], list[float]]:
+    """NRRD's `space directions` (one LPS mm vector for each of i, j, k) and `space origin` (LPS mm) of a grid."""
+    lps = LPS_FROM_RAS @ grid.ijk_to_ras
+    return lps[:3, :3].T.tolist(), lps[:3, 3].tolist()
+
+
+def grid_from_lps_header(shape: tuple[int, int, int], directions: Any, origin: Any, frame: str = "Reference") -> Grid:
+    """The grid of (K, J, I) voxels that NRRD's `space directions` (rows for i, j, k) and `space origin`, both LPS mm, describe.
+
+    Raises VolumeError when they are missing, not finite or degenerate.
+    """
+    matrix = np.eye(4)
+    try:
+        matrix[:3, :3] = np.asarray(directions, dtype=np.float64).T
+        matrix[:3, 3] = np.asarray(origin, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise VolumeError("The volume's header gives no usable space directions and origin; save it again from Slicer.") from error
+    return Grid(shape, LPS_FROM_RAS @ matrix, frame)
+
+
+def oriented_markups_to_ras(orientation: Any, coordinate_system: str) -> FloatArray:
+    """(3, 3) axes as columns in RAS from a markups file's `orientation` (9 numbers, row by row) given in LPS or RAS."""
+    axes = np.asarray(orientation, dtype=np.float64).reshape(3, 3)
+    return np.asarray(LPS_FROM_RAS[:3, :3] @ axes) if coordinate_system.upper() == "LPS" else axes

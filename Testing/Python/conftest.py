@@ -1,0 +1,49 @@
+"""Fixtures that several test files share. Real recordings are looked for in $LIVERLESIONSEG_DATA, else in shared/data beside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("LIVERLESIONSEG_DATA") or PROJECT.parent / "shared" / "data")
+
+
+def real_data(name: str) -> Path:
+    """Path of a real recording below the data folder; skips the test, naming what is missing, where it is absent."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"real recording {name} is not in {DATA} (set LIVERLESIONSEG_DATA to the folder that has it)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def spine_sweep_path() -> Path:
+    return real_data("plus/SpinePhantomFreehand.igs.mha")
+
+
+@pytest.fixture(scope="session")
+def spine_config_path() -> Path:
+    return real_data("plus/Config_VolumeReconstruction_SpinePhantom_LN_MAXI.xml")
+
+
+@pytest.fixture(scope="session")
+def nwire_sweep_path() -> Path:
+    return real_data("plus/NwirePhantomFreehand.igs.mha")
+
+
+@pytest.fixture(scope="session")
+def nwire_config_path() -> Path:
+    return real_data("plus/PlusDeviceSet_NwirePhantomFreehand_vtkVolumeReconstructorTest2.xml")
+
+
+@pytest.fixture(scope="session")
+def liver_sweep_path() -> Path:
+    return real_data("liver/LiverFreehandA.igs.mha")
+
+
+@pytest.fixture(scope="session")
+def liver_config_path() -> Path:
+    return real_data("liver/LiverFreehand_config.xml")
