@@ -12,22 +12,34 @@ from pathlib import Path
 from ..errors import OutputError
 
 
+def check_writable(path: Path) -> None:
+    """Raise OutputError unless a file can be made at `path`; asked before long work, so that none is lost for want of a folder."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is not an ordinary file, so it cannot be replaced; give the output a file name.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first or choose another.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: no permission to write in {path.parent}; choose a folder that you may write to.")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, with the same ending; renames it to `path` when the block ends well, removes it otherwise.
+    """Yields a temporary path beside `path`, with the same name; moves it to `path` when the block ends well, removes it otherwise.
 
-    The temporary name keeps the ending because writers choose the format by it. Raises OutputError when the place cannot be written.
+    Companions that the block writes into the same temporary folder move along. Raises OutputError when the place cannot be written.
     """
     path = Path(path)
+    check_writable(path)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there ({error.strerror}); choose an existing folder that you may write to.") from error
+        raise OutputError(f"{path}: cannot write there ({error.strerror}); choose a folder that you may write to.") from error
     try:
         temporary = folder / path.name
         yield temporary
         for part in sorted(folder.iterdir(), key=lambda p: p == temporary):  # companions first: the name asked for appears last
-            os.replace(part, path.parent / part.name)
+            part.replace(path.parent / part.name)
     except OSError as error:
         raise OutputError(f"{path}: could not be written ({error.strerror or error}); free some space or choose another folder.") from error
     finally:

@@ -1,0 +1,159 @@
+"""Image volumes, weights, probabilities and masks as NRRD, MetaImage or NIfTI: LPS in the file, RAS inside.
+
+SimpleITK reads and writes them. What a header declares is checked against the file's size before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OutputError, VolumeError
+from ..geometry import LPS_FROM_RAS, same_grid
+from ..types import Grid, Mask, Probability, Volume
+from .atomic import whole_file
+
+FRAME_KEY = "liverlesionseg_frame"
+PROVENANCE_KEY = "liverlesionseg_provenance"
+MAXIMUM_BYTES = 8 * 2**30
+# Deflate cannot shrink data by more than about 1032:1, so a file that declares more than that holds less than it says.
+MAXIMUM_COMPRESSION = 1100
+
+
+def unseen_from_zeros(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """(K, J, I) True for the zero voxels connected (by faces) to the volume's border: what a sweep never saw, where no weights were kept."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(array == 0)
+    faces = [labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]]
+    at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
+    return np.asarray(np.isin(labels, at_border[at_border > 0]))
+
+
+def _reader(path: Path) -> Any:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, str]]:
+    path = Path(path)
+    if not path.is_file():
+        raise VolumeError(f"{path}: there is no such file; check the name.")
+    reader = _reader(path)
+    try:
+        reader.ReadImageInformation()
+        dimensions, size = reader.GetDimension(), reader.GetSize()
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: not a readable volume (NRRD, MetaImage or NIfTI); save it again from Slicer.") from error
+    if dimensions != 3 or reader.GetNumberOfComponents() != 1 or min(size) < 1:
+        components = reader.GetNumberOfComponents()
+        raise VolumeError(f"{path}: holds {dimensions}-dimensional data of {components} channel(s); give a three-dimensional grey-level volume.")
+    declared = int(np.prod([int(n) for n in size], dtype=object))
+    if declared > MAXIMUM_BYTES or declared > _file_bytes(path) * MAXIMUM_COMPRESSION:
+        raise VolumeError(f"{path}: its header declares {' x '.join(map(str, size))} voxels, more than the file can hold; save it again.")
+    try:
+        image = reader.Execute()
+    except (RuntimeError, MemoryError) as error:
+        raise VolumeError(f"{path}: its voxels cannot be read, the file is damaged or cut short; copy it again.") from error
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayFromImage(image)
+    if array.dtype.kind not in "uif":
+        raise VolumeError(f"{path}: its voxels are {array.dtype}; give a volume of real numbers.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise VolumeError(f"{path}: {int(np.count_nonzero(~np.isfinite(array)))} voxels are not finite (NaN or infinite); save the volume without them.")
+    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return array, _grid(image, array.shape, metadata.get(FRAME_KEY, "Reference")), metadata
+
+
+def _file_bytes(path: Path) -> int:
+    """Size of the file and of the companions that a detached header may name."""
+    if path.suffix.lower() in (".mhd", ".nhdr"):
+        return sum(p.stat().st_size for p in path.parent.iterdir() if p.is_file())
+    return path.stat().st_size
+
+
+def _grid(image: Any, shape: tuple[int, ...], frame: str) -> Grid:
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    lps[:3, 3] = image.GetOrigin()
+    return Grid((shape[0], shape[1], shape[2]), LPS_FROM_RAS @ lps, frame)
+
+
+def _write(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[str, str]) -> None:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    image = sitk.GetImageFromArray(array)
+    lps = LPS_FROM_RAS @ grid.ijk_to_ras
+    image.SetSpacing(grid.spacing_mm.tolist())
+    image.SetDirection((lps[:3, :3] / grid.spacing_mm).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    for key, value in {FRAME_KEY: grid.frame, **metadata}.items():
+        image.SetMetaData(key, value)
+    with whole_file(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=2)
+        except RuntimeError as error:
+            known = str(path).lower().endswith((".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz"))
+            todo = "free some space or choose another folder" if known else "end its name in .nrrd"
+            raise OutputError(f"{path}: could not be written; {todo}.") from error
+
+
+def read_volume(path: Path, weights: Path | None = None) -> Volume:
+    """The volume at `path`, grey levels (K, J, I) on its grid in RAS mm, with the weights at `weights`.
+
+    Without weights, zero voxels connected to the border count as unseen (weight 0) and all others as seen (weight 1).
+    Raises VolumeError when a file is unreadable, lies about its size, holds NaN, or the weights lie on another grid.
+    """
+    array, grid, _ = _read(path)
+    if weights is None:
+        weight = (~unseen_from_zeros(array)).astype(np.float32)
+    else:
+        weight, weight_grid, _ = _read(weights)
+        if not same_grid(grid, weight_grid):
+            raise VolumeError(f"{weights}: these weights lie on another grid than {path}; give those of the same reconstruction.")
+    return Volume(array, grid, weight, source=str(path))
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write the volume's grey levels; `write_weights` writes its weights."""
+    _write(path, volume.array, volume.grid, {})
+
+
+def write_weights(path: Path, volume: Volume) -> None:
+    """Write the volume's accumulated weights, float32, on the same grid."""
+    _write(path, volume.weight.astype(np.float32, copy=False), volume.grid, {})
+
+
+def write_probability(path: Path, probability: Probability) -> None:
+    """Write a probability, float32 in [0, 1], with the model and the inference path that gave it."""
+    provenance = {"model_id": probability.model_id, "inference_path": probability.inference_path, "device": probability.device}
+    _write(path, probability.array, probability.grid, {PROVENANCE_KEY: json.dumps(provenance)})
+
+
+def write_label_volume(path: Path, mask: Mask) -> None:
+    """Write a mask as an ordinary label map: uint8, 0 and 1."""
+    _write(path, mask.array.astype(np.uint8), mask.grid, {PROVENANCE_KEY: json.dumps(dict(mask.provenance))})
+
+
+def read_mask(path: Path) -> Mask:
+    """The non-zero voxels of a label map or of a `.seg.nrrd` with one segment. Raises VolumeError, for several labels too."""
+    array, grid, metadata = _read(path)
+    labels = np.unique(array)
+    if len(labels[labels != 0]) > 1:
+        raise VolumeError(f"{path}: holds {len(labels[labels != 0])} labels; give a mask of one lesion (0 and one other value).")
+    try:
+        provenance = json.loads(metadata.get(PROVENANCE_KEY, "{}"))
+    except ValueError:
+        provenance = {}
+    return Mask(array != 0, grid, provenance if isinstance(provenance, dict) else {})
