@@ -80,6 +80,22 @@ def ras_from_kji(grid: Grid, indices: Any) -> FloatArray:
     return transform_points(grid.ijk_to_ras, np.asarray(indices, dtype=np.float64)[..., ::-1])
 
 
+def kji_between(source: Grid, target: Grid) -> tuple[FloatArray, FloatArray]:
+    """(matrix (3, 3), offset (3,)) so that matrix @ target index + offset = source index, both (k, j, i) and continuous.
+
+    These are what scipy.ndimage.affine_transform takes to resample an array on `source` onto `target`.
+    """
+    affine = ras_to_ijk(source) @ target.ijk_to_ras
+    return affine[:3, :3][::-1, ::-1].copy(), affine[:3, 3][::-1].copy()
+
+
+def sub_grid(grid: Grid, start: Any, shape: tuple[int, int, int]) -> Grid:
+    """The grid of `shape` (K, J, I) voxels on the same lattice whose first voxel is voxel `start` (k, j, i) of `grid`."""
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:3, 3] = ras_from_kji(grid, start)
+    return Grid(shape, matrix, grid.frame)
+
+
 def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-3) -> bool:
     """Whether two grids have the same shape, frame and, within a tolerance at every corner, the same voxel centres."""
     if a.shape != b.shape or a.frame != b.frame:
