@@ -75,7 +75,9 @@ class Sweep:
         _freeze(self, "header", MappingProxyType(dict(self.header)))
         for name, matrices in self.transforms.items():
             if matrices.shape != (count, 4, 4) or self.statuses[name].shape != (count,):
-                raise SweepError(f"{self.source or 'sweep'}: transform {name} must have one 4x4 matrix and one status for each of the {count} frames.")
+                raise SweepError(
+                    f"{self.source or 'sweep'}: transform {name} must have one 4x4 matrix and one status for each of the {count} frames."
+                )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,10 +129,18 @@ class Calibration:
         if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)):
             raise CalibrationError(f"{where}: {self.image_frame}To{self.probe_frame} must be a finite 4x4 matrix; calibrate the probe again.")
         columns = np.linalg.norm(matrix[:3, :2], axis=0)
-        if not np.allclose(matrix[3], (0, 0, 0, 1)) or columns.min() <= 0 or np.linalg.norm(np.cross(matrix[:3, 0], matrix[:3, 1])) < 1e-3 * columns.prod():
-            raise CalibrationError(f"{where}: {self.image_frame}To{self.probe_frame} is singular: its image axes span no plane; calibrate the probe again.")
+        if (
+            not np.allclose(matrix[3], (0, 0, 0, 1))
+            or columns.min() <= 0
+            or np.linalg.norm(np.cross(matrix[:3, 0], matrix[:3, 1])) < 1e-3 * columns.prod()
+        ):
+            raise CalibrationError(
+                f"{where}: {self.image_frame}To{self.probe_frame} is singular: its image axes span no plane; calibrate the probe again."
+            )
         if self.clip_px is not None and (min(self.clip_px[:2]) < 0 or min(self.clip_px[2:]) <= 0):
-            raise CalibrationError(f"{where}: the clip rectangle {self.clip_px} is empty or starts outside the image; correct ClipRectangleOrigin/Size.")
+            raise CalibrationError(
+                f"{where}: the clip rectangle {self.clip_px} is empty or starts outside the image; correct ClipRectangleOrigin/Size."
+            )
         _freeze(self, "image_to_probe", matrix)
         _freeze(self, "static_transforms", MappingProxyType({k: read_only(v, np.float64) for k, v in self.static_transforms.items()}))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..types import Mask
-from .volumes import PROVENANCE_KEY, _write
+from .volumes import PROVENANCE_KEY, write_array
 
 SEGMENT_NAME = "Lesion"
 LESION_COLOR = (0.93, 0.55, 0.20)
@@ -41,4 +41,4 @@ def write_segmentation(path: Path, mask: Mask) -> None:
         "Segment0_Tags": f"Segmentation.Status:inprogress|TerminologyEntry:{LIVER_MASS_TERMINOLOGY}|",
         PROVENANCE_KEY: json.dumps(dict(mask.provenance)),
     }
-    _write(path, mask.array.astype(np.uint8), mask.grid, metadata)
+    write_array(path, mask.array.astype(np.uint8), mask.grid, metadata)

@@ -70,7 +70,9 @@ def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, str]]:
     if array.dtype.kind not in "uif":
         raise VolumeError(f"{path}: its voxels are {array.dtype}; give a volume of real numbers.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise VolumeError(f"{path}: {int(np.count_nonzero(~np.isfinite(array)))} voxels are not finite (NaN or infinite); save the volume without them.")
+        raise VolumeError(
+            f"{path}: {int(np.count_nonzero(~np.isfinite(array)))} voxels are not finite (NaN or infinite); save the volume without them."
+        )
     metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return array, _grid(image, array.shape, metadata.get(FRAME_KEY, "Reference")), metadata
 
@@ -89,7 +91,8 @@ def _grid(image: Any, shape: tuple[int, ...], frame: str) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), LPS_FROM_RAS @ lps, frame)
 
 
-def _write(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[str, str]) -> None:
+def write_array(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[str, str]) -> None:
+    """Write `array` (K, J, I) on `grid`, compressed, with text fields; the format goes by the ending of `path`. Raises OutputError."""
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -127,23 +130,23 @@ def read_volume(path: Path, weights: Path | None = None) -> Volume:
 
 def write_volume(path: Path, volume: Volume) -> None:
     """Write the volume's grey levels; `write_weights` writes its weights."""
-    _write(path, volume.array, volume.grid, {})
+    write_array(path, volume.array, volume.grid, {})
 
 
 def write_weights(path: Path, volume: Volume) -> None:
     """Write the volume's accumulated weights, float32, on the same grid."""
-    _write(path, volume.weight.astype(np.float32, copy=False), volume.grid, {})
+    write_array(path, volume.weight.astype(np.float32, copy=False), volume.grid, {})
 
 
 def write_probability(path: Path, probability: Probability) -> None:
     """Write a probability, float32 in [0, 1], with the model and the inference path that gave it."""
     provenance = {"model_id": probability.model_id, "inference_path": probability.inference_path, "device": probability.device}
-    _write(path, probability.array, probability.grid, {PROVENANCE_KEY: json.dumps(provenance)})
+    write_array(path, probability.array, probability.grid, {PROVENANCE_KEY: json.dumps(provenance)})
 
 
 def write_label_volume(path: Path, mask: Mask) -> None:
     """Write a mask as an ordinary label map: uint8, 0 and 1."""
-    _write(path, mask.array.astype(np.uint8), mask.grid, {PROVENANCE_KEY: json.dumps(dict(mask.provenance))})
+    write_array(path, mask.array.astype(np.uint8), mask.grid, {PROVENANCE_KEY: json.dumps(dict(mask.provenance))})
 
 
 def read_mask(path: Path) -> Mask:
