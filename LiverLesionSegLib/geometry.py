@@ -36,7 +36,7 @@ def is_rigid(matrices: FloatArray, tolerance: float = 1e-2) -> NDArray[np.bool_]
     The tolerance is on R'R - I and covers matrices that were written with a few significant digits.
     """
     matrices = np.asarray(matrices, dtype=np.float64)
-    finite = np.isfinite(matrices).all(axis=(-1, -2))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(-1, -2)))
     safe = np.where(finite[..., None, None], matrices, np.eye(4))
     rotation = safe[..., :3, :3]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -50,9 +50,9 @@ def is_rigid(matrices: FloatArray, tolerance: float = 1e-2) -> NDArray[np.bool_]
 def invert_rigid(matrices: FloatArray) -> FloatArray:
     """Inverse of (..., 4, 4) affine matrices; NaN where a matrix is not finite or singular."""
     matrices = np.asarray(matrices, dtype=np.float64)
-    usable = np.isfinite(matrices).all(axis=(-1, -2))
+    usable: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(-1, -2)))
     safe = np.where(usable[..., None, None], matrices, np.eye(4))
-    usable &= np.abs(np.linalg.det(safe)) > 1e-12
+    usable = np.asarray(usable & (np.abs(np.linalg.det(safe)) > 1e-12))
     inverse = np.linalg.inv(np.where(usable[..., None, None], safe, np.eye(4)))
     return np.where(usable[..., None, None], inverse, np.nan)
 
@@ -67,7 +67,7 @@ def grid_from_axes(shape: tuple[int, int, int], origin: Any, axes: Any, spacing_
 
 def ras_to_ijk(grid: Grid) -> FloatArray:
     """(4, 4): RAS mm to continuous voxel indices (i, j, k)."""
-    return np.linalg.inv(grid.ijk_to_ras)
+    return np.asarray(np.linalg.inv(grid.ijk_to_ras), dtype=np.float64)
 
 
 def kji_from_ras(grid: Grid, points: Any) -> FloatArray:

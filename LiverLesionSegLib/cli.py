@@ -1,0 +1,126 @@
+"""The command line: `liverlesionseg COMMAND`, with the exit codes, the progress and the JSON object that every command shares.
+
+Exit 0 done, 1 a defect of ours, 2 bad usage or bad input (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM; `check` says 3 for warn and
+4 for refuse. Each command is a module in `commands/` and is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import __version__
+from .commands.run import Run
+from .errors import Cancelled, InputError
+
+COMMANDS = {
+    "demo": "the whole path on a simulated patient, with figures and a report",
+    "phantom": "simulated cases: tracked sweep, truth, box and configuration",
+    "check": "quality of a recorded sweep: pass, warn or refuse",
+    "reconstruct": "a volume from a recorded sweep",
+    "segment": "the lesion in a box: mask and surface",
+    "doctor": "whether this Python can run everything",
+}
+EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised in the main thread so that temporary files are removed on the way out."""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Bad usage gives one line, not a page; -12.5,80,33 is a point, not an option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"^-[\d.][\d.,eE+-]*$")
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of `command` only: the other commands' modules need not be imported for it."""
+    parser = _OneLineParser(
+        prog="liverlesionseg",
+        description="Liver lesions from tracked intraoperative ultrasound. Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"liverlesionseg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_OneLineParser)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument("--json", action="store_true", help="print exactly one JSON object to stdout")
+        sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
+        if name == command:
+            importlib.import_module(f".commands.{name}", __package__).add_arguments(sub)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in words if word in COMMANDS), None)
+    try:
+        options = build_parser(command).parse_args(words)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    previous = _on_sigterm()
+    try:
+        return _run(options)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _run(options: argparse.Namespace) -> int:
+    run = Run(options.command)
+    try:
+        with run.progress_display():
+            code = importlib.import_module(f".commands.{options.command}", __package__).run(options, run)
+    except InputError as error:
+        return _say(options, str(error), EXIT_INPUT)
+    except (KeyboardInterrupt, Cancelled):
+        return _say(options, "stopped; nothing half-written is left", EXIT_INTERRUPTED)
+    except _Terminated:
+        return _say(options, "terminated; nothing half-written is left", EXIT_TERMINATED)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: what gets here is a defect, said as such with where it happened
+        if options.traceback:
+            traceback.print_exc()
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+        return _say(options, f"a defect of this software ({type(error).__name__}: {error} at {where}); run again with --traceback", EXIT_DEFECT)
+    if options.json:
+        print(json.dumps(run.as_json(), default=_plain))
+    else:
+        print(run.as_text())
+    return int(code or 0)
+
+
+def _say(options: argparse.Namespace, message: str, code: int) -> int:
+    line = " ".join(f"liverlesionseg {options.command}: {message}".split())
+    print(line, file=sys.stderr)
+    return code
+
+
+def _on_sigterm() -> Any:
+    def stop(_signal: int, _frame: Any) -> None:
+        raise _Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars and arrays, paths and mappings as JSON values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return dict(value) if hasattr(value, "keys") else str(value)

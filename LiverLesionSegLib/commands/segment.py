@@ -1,0 +1,133 @@
+"""`segment VOLUME --roi ROI.mrk.json --output SEG.seg.nrrd`: the lesion in a box."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelError
+from ..files.atomic import check_writable
+from ..files.resources import resource
+from ..types import Box, Crop, Mask, Probability, Surface, Volume
+from .arguments import fraction, point
+from .run import Run
+
+DEFAULT_MODEL = resource("Resources", "Models", "crlm-ius-crop")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """nnU-Net with the model's tuned threshold, or seeded region growing."""
+    parser.add_argument("volume", type=Path, metavar="VOLUME", help="reconstructed volume (.nrrd, .mha or .nii.gz)")
+    parser.add_argument("--roi", type=Path, required=True, metavar="ROI.mrk.json", help="box around the lesion, as Slicer saves it")
+    parser.add_argument("--output", type=Path, required=True, metavar="SEG.seg.nrrd")
+    parser.add_argument("--method", choices=("nnunet", "region-growing"), default="nnunet")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model bundle or nnU-Net results folder (the bundle that comes with the software)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; never changed silently")
+    parser.add_argument("--weights", type=Path, metavar="W.nrrd", help="weights of the volume; without them border-connected zeros are unseen")
+    parser.add_argument("--seed", type=point, nargs="+", action="extend", metavar="R,A,S", help="seeds in mm for region growing (the box's centre)")
+    parser.add_argument("--threshold", type=fraction, metavar="F", help="instead of the model's tuned threshold")
+    parser.add_argument("--probability", type=Path, metavar="P.nrrd", help="also write the probability")
+    parser.add_argument("--surface", type=Path, metavar="S.stl", help="also write the surface (.stl, .ply or .vtp)")
+
+
+def run(options: argparse.Namespace, run: Run) -> int:
+    """Crop, segment, bring onto the volume's grid, make the surface, write."""
+    from ..files.boxes import read_box
+    from ..files.segmentations import write_segmentation
+    from ..files.surfaces import write_surface
+    from ..files.volumes import read_volume, write_probability
+    from ..segmentation import embed
+
+    for path in (options.output, options.probability, options.surface):
+        if path is not None:
+            check_writable(path)
+    with run.stage("read"):
+        box = read_box(options.roi)
+        volume = read_volume(options.volume, options.weights)
+    if options.method == "nnunet":
+        lesion = segment_by_network(volume, box, run, options.model or DEFAULT_MODEL, options.device, options.threshold)
+    else:
+        lesion = segment_by_growing(volume, box, run, options.seed)
+    run.found.update(volume_ml=round(lesion.mask.volume_ml, 4), warnings=list(lesion.warnings))
+    run.summary.append(f"lesion of {lesion.mask.volume_ml:.2f} mL by {options.method}")
+    run.summary += [f"warning: {text}" for text in lesion.warnings]
+    with run.stage("write"):
+        if options.surface is not None and lesion.surface is not None:
+            write_surface(options.surface, lesion.surface)
+            run.output("surface", options.surface)
+        if options.probability is not None and lesion.probability is not None:
+            write_probability(options.probability, lesion.probability)
+            run.output("probability", options.probability)
+        write_segmentation(options.output, embed(lesion.mask, volume.grid))
+    run.output("segmentation", options.output)
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """What a method gives: mask on the volume's lattice, its surface (None when the mask is empty), the probability where there is one."""
+
+    mask: Mask
+    surface: Surface | None
+    probability: Probability | None
+    warnings: tuple[str, ...]
+    crop: Crop
+
+
+def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: str, threshold: float | None) -> Lesion:
+    """The nnU-Net path. A threshold given by hand replaces the tuned one and is said in the provenance."""
+    from ..segmentation import Predictor, apply_threshold, crop, load_model, onto_volume
+    from ..types import Threshold
+
+    with run.stage("load"):
+        bundle = load_model(model)
+        predictor = Predictor(bundle, device)
+    if threshold is None and bundle.threshold is None:
+        raise ModelError(f"{model}: has no tuned threshold; give one with --threshold, or tune the model first.")
+    with run.stage("crop"):
+        cropped = crop(volume, box, bundle.crop_settings)
+    with run.stage("predict"):
+        probability = onto_volume(predictor.predict(cropped, progress=run.progress), volume.grid, box, cropped.margin_mm)
+    with run.stage("threshold"):
+        chosen = bundle.threshold
+        if threshold is not None or chosen is None:
+            chosen = Threshold(float(threshold or 0.0), probability.model_id, probability.inference_path, tuned="given by hand, not tuned")
+        mask = apply_threshold(probability, chosen)
+    run.device = probability.device
+    run.found.update(model_id=probability.model_id, threshold=chosen.value, inference_path=probability.inference_path)
+    return _finish(mask, box, volume, cropped, probability, run)
+
+
+def segment_by_growing(volume: Volume, box: Box, run: Run, seeds: list[tuple[float, float, float]] | None) -> Lesion:
+    """The region-growing path; without seeds the box's centre serves, and that is said."""
+    from ..segmentation import CropSettings, crop, mask_onto_volume, region_growing
+
+    with run.stage("crop"):
+        cropped = crop(volume, box, CropSettings(spacing_mm=float(volume.grid.spacing_mm.min())))
+    with run.stage("region_growing"):
+        grown = region_growing(cropped, np.array(seeds if seeds else [box.centre], dtype=np.float64), progress=run.progress)
+        mask = mask_onto_volume(grown, volume.grid, box, cropped.margin_mm)
+    notes = () if seeds else ("no seed was given, so the centre of the box served as seed",)
+    run.found.update(model_id=None, threshold=None)
+    return _finish(mask, box, volume, cropped, None, run, notes)
+
+
+def _finish(
+    mask: Mask, box: Box, volume: Volume, cropped: Crop, probability: Probability | None, run: Run, notes: tuple[str, ...] = ()
+) -> Lesion:
+    from ..segmentation import surface
+
+    provenance = {
+        **mask.provenance,
+        "volume": Path(volume.source).name,
+        "box": {"centre_ras": box.centre.tolist(), "axes": box.axes.tolist(), "size_mm": box.size.tolist()},
+    }
+    mask = Mask(mask.array, mask.grid, provenance)
+    warnings = (*cropped.warnings, *notes, *provenance.get("warnings", ()))
+    if not mask.array.any():
+        return Lesion(mask, None, probability, (*warnings, "nothing was found in the box; lower the threshold or draw the box again"), cropped)
+    with run.stage("surface"):
+        return Lesion(mask, surface(mask), probability, warnings, cropped)
