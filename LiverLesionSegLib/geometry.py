@@ -41,7 +41,7 @@ def is_rigid(matrices: FloatArray, tolerance: float = 1e-2) -> NDArray[np.bool_]
     rotation = safe[..., :3, :3]
     with np.errstate(over="ignore", invalid="ignore"):
         gram = np.swapaxes(rotation, -1, -2) @ rotation
-        orthonormal = (np.abs(gram - np.eye(3)) <= tolerance).all(axis=(-1, -2))
+        orthonormal: NDArray[np.bool_] = np.asarray((np.abs(gram - np.eye(3)) <= tolerance).all(axis=(-1, -2)))
         right_handed = np.linalg.det(np.where(orthonormal[..., None, None], rotation, np.eye(3))) > 0
     affine = (np.abs(safe[..., 3, :] - (0, 0, 0, 1)) <= 1e-6).all(axis=-1)
     return np.asarray(finite & orthonormal & right_handed & affine)
@@ -87,6 +87,11 @@ def kji_between(source: Grid, target: Grid) -> tuple[FloatArray, FloatArray]:
     """
     affine = ras_to_ijk(source) @ target.ijk_to_ras
     return affine[:3, :3][::-1, ::-1].copy(), affine[:3, 3][::-1].copy()
+
+
+def spacing_kji_mm(grid: Grid) -> FloatArray:
+    """(3,) voxel size along the array axes k, j, i, mm."""
+    return grid.spacing_mm[::-1]
 
 
 def sub_grid(grid: Grid, start: Any, shape: tuple[int, int, int]) -> Grid:
