@@ -1,0 +1,9 @@
+"""Tracked ultrasound recordings (PLUS/IGSIO and Slicer sequence files), PLUS calibrations, and the pose of every frame."""
+
+from __future__ import annotations
+
+from .files import read_sweep, write_sweep
+from .plus_config import PlusConfig, read_plus_config
+from .poses import FramePoses, frame_poses
+
+__all__ = ["FramePoses", "PlusConfig", "frame_poses", "read_plus_config", "read_sweep", "write_sweep"]

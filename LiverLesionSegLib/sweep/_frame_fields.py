@@ -1,0 +1,108 @@
+"""Per-frame text fields to and from the arrays of a Sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import FloatArray, Sweep
+from ._header import SequenceHeader
+
+
+def parse_matrix(text: str) -> FloatArray | None:
+    """16 numbers, row by row, as (4, 4); None when the text is anything else."""
+    words = text.split()
+    if len(words) != 16:
+        return None
+    try:
+        return np.array([float(word) for word in words]).reshape(4, 4)
+    except ValueError:
+        return None
+
+
+def sweep_from_fields(header: SequenceHeader, images: NDArray[np.uint8]) -> Sweep:
+    """A Sweep from a header's per-frame fields and the pixels; what is malformed is marked unusable and said in the warnings."""
+    count = len(images)
+    warnings = list(header.warnings)
+    matrices: dict[str, FloatArray] = {}
+    statuses: dict[str, NDArray[np.bool_]] = {}
+    others: dict[str, tuple[str | None, ...]] = {}
+    timestamps = np.full(count, np.nan)
+    image_ok = np.ones(count, dtype=bool)
+    for field, values in header.frame_fields.items():
+        name = field.removesuffix("Status").removesuffix("Transform")
+        if field in (f"{name}Transform", f"{name}TransformStatus") and "To" in name[1:]:
+            if name not in matrices:
+                matrices[name], statuses[name] = _transform(header, name, count, warnings)
+        elif field == "Timestamp":
+            _timestamps(values, timestamps, warnings)
+        elif field == "ImageStatus":
+            for frame, text in values.items():
+                image_ok[frame] = text.upper() == "OK"
+        else:
+            others[field] = tuple(values.get(frame) for frame in range(count))
+    return Sweep(
+        images=images,
+        transforms=matrices,
+        statuses=statuses,
+        timestamps=timestamps,
+        image_ok=image_ok,
+        frame_fields=others,
+        header=header.header,
+        source=str(header.path),
+        warnings=tuple(warnings),
+    )
+
+
+def _transform(header: SequenceHeader, name: str, count: int, warnings: list[str]) -> tuple[FloatArray, NDArray[np.bool_]]:
+    matrices = np.full((count, 4, 4), np.nan)
+    present = np.zeros(count, dtype=bool)
+    malformed = 0
+    for frame, text in header.frame_fields.get(f"{name}Transform", {}).items():
+        matrix = parse_matrix(text)
+        if matrix is None:
+            malformed += 1
+        else:
+            matrices[frame], present[frame] = matrix, True
+    if malformed:
+        warnings.append(f"{name} is not 16 numbers in {malformed} frames, which are left out.")
+    for frame, text in header.frame_fields.get(f"{name}TransformStatus", {}).items():
+        present[frame] &= text.upper() == "OK"
+    return matrices, present
+
+
+def _timestamps(values: Mapping[int, str], timestamps: FloatArray, warnings: list[str]) -> None:
+    malformed = 0
+    for frame, text in values.items():
+        try:
+            timestamps[frame] = float(text)
+        except ValueError:
+            malformed += 1
+    if malformed:
+        warnings.append(f"Timestamp is not a number in {malformed} frames.")
+
+
+def frame_lines(sweep: Sweep, frame: int) -> list[tuple[str, str]]:
+    """(field, text) of one frame, numbers written so that reading gives the same float64."""
+    lines = []
+    for name, matrices in sweep.transforms.items():
+        if np.isfinite(matrices[frame]).any() or sweep.statuses[name][frame]:
+            lines.append((f"{name}Transform", " ".join(number_text(x) for x in matrices[frame].reshape(-1))))
+            lines.append((f"{name}TransformStatus", "OK" if sweep.statuses[name][frame] else "INVALID"))
+        else:
+            lines.append((f"{name}TransformStatus", "MISSING"))
+    if np.isfinite(sweep.timestamps[frame]):
+        lines.append(("Timestamp", number_text(sweep.timestamps[frame])))
+    for name, texts in sweep.frame_fields.items():
+        text = texts[frame]
+        if text is not None:
+            lines.append((name, text))
+    lines.append(("ImageStatus", "OK" if sweep.image_ok[frame] else "INVALID"))
+    return lines
+
+
+def number_text(x: float) -> str:
+    """The shortest text that reads back as the same number, whole numbers without a point."""
+    return str(int(x)) if float(x).is_integer() and abs(x) < 1e15 else repr(float(x))

@@ -1,0 +1,106 @@
+"""Writes sequence files. Pixels are compressed piece by piece."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..types import Sweep
+from ._frame_fields import frame_lines
+from ._pixels import PIECE_BYTES
+from .nrrd_header import RENAMED
+
+COMPRESSION_LEVEL = 3
+"""Ultrasound gains under 3 % in size beyond this level, at several times the time."""
+
+
+def write_metaimage(path: Path, sweep: Sweep, compress: bool) -> None:
+    """One .mha file, or .mhd and its data file beside it."""
+    local = path.suffix.lower() != ".mhd"
+    data_path = path if local else path.with_suffix(".zraw" if compress else ".raw")
+    frames, rows, columns = sweep.images.shape
+    header = {"UltrasoundImageOrientation": "MFA", "UltrasoundImageType": "BRIGHTNESS", **sweep.header}
+    with path.open("wb") as stream:
+        before = [
+            ("ObjectType", "Image"),
+            ("NDims", "3"),
+            ("AnatomicalOrientation", "RAI"),
+            ("BinaryData", "True"),
+            ("BinaryDataByteOrderMSB", "False"),
+            ("CenterOfRotation", "0 0 0"),
+            ("CompressedData", str(compress)),
+        ]
+        stream.write(_lines(before, " = "))
+        size_at = stream.tell() + len("CompressedDataSize = ")
+        if compress:
+            stream.write(b"CompressedDataSize = " + b" " * 20 + b"\n")
+        after = [
+            ("DimSize", f"{columns} {rows} {frames}"),
+            ("Kinds", "domain domain list"),
+            ("ElementSpacing", "1 1 1"),
+            ("ElementType", "MET_UCHAR"),
+            ("Offset", "0 0 0"),
+            ("TransformMatrix", "1 0 0 0 1 0 0 0 1"),
+            *header.items(),
+        ]
+        stream.write(_lines(after, " = "))
+        for frame in range(frames):
+            stream.write(_lines([(f"Seq_Frame{frame:04d}_{key}", text) for key, text in frame_lines(sweep, frame)], " = "))
+        stream.write(_lines([("ElementDataFile", "LOCAL" if local else data_path.name)], " = "))
+        if local:
+            size = sum(stream.write(piece) for piece in _data(sweep, 15 if compress else 0))
+        else:
+            with data_path.open("wb") as data:
+                size = sum(data.write(piece) for piece in _data(sweep, 15 if compress else 0))
+        if compress:
+            stream.seek(size_at)
+            stream.write(str(size).encode())
+
+
+def write_nrrd(path: Path, sweep: Sweep, compress: bool) -> None:
+    """One .nrrd file with attached data, fields as IGSIO names them."""
+    frames, rows, columns = sweep.images.shape
+    back = {new: old for old, new in RENAMED.items()}
+    header = {"UltrasoundImageOrientation": "MFA", "UltrasoundImageType": "BRIGHTNESS", **sweep.header}
+    with path.open("wb") as stream:
+        stream.write(b"NRRD0004\n")
+        fields = [
+            ("type", "uint8"),
+            ("dimension", "3"),
+            ("space dimension", "2"),
+            ("sizes", f"{columns} {rows} {frames}"),
+            ("space directions", "(1,0) (0,1) none"),
+            ("kinds", "domain domain list"),
+            ("encoding", "gzip" if compress else "raw"),
+            ("space origin", "(0,0)"),
+        ]
+        stream.write(_lines(fields, ": "))
+        stream.write(_lines([(back.get(key, key), _escape(text)) for key, text in header.items()], ":="))
+        for frame in range(frames):
+            named = [("Status" if key == "ImageStatus" else key, text) for key, text in frame_lines(sweep, frame)]
+            stream.write(_lines([(f"Seq_Frame{frame:04d}_{key}", _escape(text)) for key, text in named], ":="))
+        stream.write(b"\n")
+        for piece in _data(sweep, 31 if compress else 0):
+            stream.write(piece)
+
+
+def _lines(pairs: list[tuple[str, str]], separator: str) -> bytes:
+    return "".join(f"{key}{separator}{text}\n" for key, text in pairs).encode()
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _data(sweep: Sweep, window_bits: int) -> Iterator[bytes]:
+    """The pixels, as one zlib (15) or gzip (31) stream, or as they are (0)."""
+    if not sweep.images.size:
+        return
+    step = max(1, PIECE_BYTES // max(sweep.images[0].size, 1))
+    deflater = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, window_bits) if window_bits else None
+    for start in range(0, len(sweep), step):
+        piece = sweep.images[start : start + step].tobytes()
+        yield deflater.compress(piece) if deflater else piece
+    if deflater:
+        yield deflater.flush()

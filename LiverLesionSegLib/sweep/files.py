@@ -1,0 +1,51 @@
+"""Reads and writes sweeps; the format is chosen by the file's ending."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import SweepError
+from ..files.atomic import whole_file
+from ..progress import IsCancelled, Progress
+from ..types import Sweep
+from ._frame_fields import sweep_from_fields
+from ._pixels import read_pixels
+from ._write import write_metaimage, write_nrrd
+from .metaimage import read_metaimage_header
+from .nrrd_header import read_nrrd_header
+
+METAIMAGE_ENDINGS = (".mha", ".mhd")
+NRRD_ENDINGS = (".nrrd", ".nhdr")
+
+
+def read_sweep(path: str | Path, *, progress: Progress | None = None, cancelled: IsCancelled | None = None) -> Sweep:
+    """The tracked recording at `path` (.igs.mha, .igs.mhd, .igs.nrrd, .seq.nrrd): images flipped to MF, grey, 8-bit.
+
+    Memory stays near the size of the images. Raises SweepError for anything that is not a sequence file or cannot be true.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in METAIMAGE_ENDINGS + NRRD_ENDINGS:
+        raise SweepError(f"{path}: unknown ending “{path.suffix}”; a sweep is .igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd.")
+    try:
+        header = (read_nrrd_header if ending in NRRD_ENDINGS else read_metaimage_header)(path)
+        header.check_frame_numbers()
+        orientation = header.header.get("UltrasoundImageOrientation", "MFA")
+        images = read_pixels(header.block, orientation, header.warnings, progress=progress, cancelled=cancelled)
+    except OSError as error:
+        raise SweepError(f"{path}: cannot be read ({error.strerror or error}); check the path and the permissions.") from error
+    header.header["UltrasoundImageOrientation"] = "MF" + orientation.strip().upper()[2:]
+    return sweep_from_fields(header, images)
+
+
+def write_sweep(path: str | Path, sweep: Sweep, *, compress: bool = True) -> None:
+    """Write `sweep` whole or not at all: .mha or .nrrd in one file, .mhd with a .zraw or .raw file beside it.
+
+    Raises OutputError when the place cannot be written, SweepError for an ending that is not a sequence file's.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (*METAIMAGE_ENDINGS, ".nrrd"):
+        raise SweepError(f"{path}: unknown ending “{path.suffix}”; write a sweep as .igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd.")
+    with whole_file(path) as temporary:
+        (write_nrrd if ending == ".nrrd" else write_metaimage)(temporary, sweep, compress)
