@@ -93,6 +93,9 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - the outermost frame: what gets here is a defect, said as such with where it happened
         if options.traceback:
             traceback.print_exc()
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] != __package__:
+            advice = "install it with: pip install 'liverlesionseg[nnunet,scene]'"
+            return _say(options, f"the package {error.name} is not installed; {advice}", EXIT_INPUT)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
         return _say(options, f"a defect of this software ({type(error).__name__}: {error} at {where}); run again with --traceback", EXIT_DEFECT)

@@ -115,9 +115,7 @@ def segment_by_growing(volume: Volume, box: Box, run: Run, seeds: list[tuple[flo
     return _finish(mask, box, volume, cropped, None, run, notes)
 
 
-def _finish(
-    mask: Mask, box: Box, volume: Volume, cropped: Crop, probability: Probability | None, run: Run, notes: tuple[str, ...] = ()
-) -> Lesion:
+def _finish(mask: Mask, box: Box, volume: Volume, cropped: Crop, probability: Probability | None, run: Run, notes: tuple[str, ...] = ()) -> Lesion:
     from ..segmentation import surface
 
     provenance = {

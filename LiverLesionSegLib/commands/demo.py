@@ -1,0 +1,81 @@
+"""`demo`: the whole path on a simulated patient, from the sweep's file to the lesion in a navigation scene, with figures and a report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from ..errors import InputError
+from ..files.atomic import output_folder
+from .demo_report import write_report
+from .reconstruct import reconstruct_sweep
+from .run import Run
+from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
+
+DEMO_SEED = 7
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """All data is simulated."""
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="folder for the results (demo-output)")
+    parser.add_argument("--seed", type=int, default=DEMO_SEED, help="which simulated patient")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for the network")
+
+
+def run(options: argparse.Namespace, run: Run) -> int:
+    """Every stage goes through files, as the separate commands do."""
+    from ..acquisition.quality import check_sweep
+    from ..evaluation.figures import figure_slices
+    from ..evaluation.metrics import overlap
+    from ..files.boxes import read_box
+    from ..files.segmentations import write_segmentation
+    from ..files.surfaces import write_surface
+    from ..files.volumes import write_volume, write_weights
+    from ..phantom import PhantomSettings, simulate_case, write_case
+    from ..segmentation import embed
+    from ..sweep import read_plus_config, read_sweep
+
+    folder = output_folder(options.output)
+    with run.stage("phantom"):
+        case = simulate_case(options.seed, PhantomSettings(), progress=run.progress)
+        paths = write_case(folder, "demo", case)
+    with run.stage("check"):
+        quality = check_sweep(read_sweep(paths.sweep), read_plus_config(paths.config).calibration)
+    run.found.update(verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
+    volume = reconstruct_sweep(paths.sweep, paths.config, run)
+    write_weights(folder / "volume_weights.nrrd", volume)
+    write_volume(folder / "volume.nrrd", volume)
+    run.output("volume", folder / "volume.nrrd")
+
+    box = read_box(paths.roi)
+    lesions: dict[str, Lesion] = {"region-growing": segment_by_growing(volume, box, run, [tuple(seed) for seed in case.seeds.tolist()])}
+    if DEFAULT_MODEL.is_dir():
+        lesions["nnunet"] = segment_by_network(volume, box, run, DEFAULT_MODEL, options.device, None)
+    else:
+        run.found["notes"] = ["no model is installed, so the network did not run; region growing stands in for it"]
+    truth = case.truth_on(volume.grid)
+    masks = {name: embed(lesion.mask, volume.grid) for name, lesion in lesions.items()}
+    scores = {name: overlap(mask, truth) for name, mask in masks.items()}
+    run.found["dice"] = {name: round(score.dice, 4) for name, score in scores.items()}
+    shown = "nnunet" if "nnunet" in lesions else "region-growing"
+    lesion = lesions[shown]
+    if lesion.surface is None:
+        raise InputError(f"{shown} found nothing in the box of the simulated patient {options.seed}; choose another --seed.")
+
+    with run.stage("write"):
+        write_segmentation(folder / "lesion.seg.nrrd", masks[shown])
+        write_surface(folder / "lesion.stl", lesion.surface)
+    run.output("segmentation", folder / "lesion.seg.nrrd")
+    run.output("surface", folder / "lesion.stl")
+    with run.stage("scene"):
+        _scene(folder, volume, case, lesion, masks[shown], run)
+    with run.stage("figures"):
+        title = f"Simulated patient {options.seed}, {case.echogenicity}-echoic lesion"
+        figure_slices(folder / "slices.png", volume, box, {**masks, "truth": truth}, box.centre, title)
+    run.output("slices", folder / "slices.png")
+    write_report(folder / "report.html", folder, run, scores, title)
+    run.output("report", folder / "report.html")
+    run.summary.append("Dice against the simulated truth: " + ", ".join(f"{name} {score.dice:.3f}" for name, score in scores.items()))
+    run.summary += run.found.get("notes", [])
+    return 0

@@ -1,0 +1,59 @@
+"""Figures of single cases. Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..files.atomic import whole_file
+from ..geometry import kji_from_ras
+from ..types import Box, FloatArray, Mask, Volume
+
+TRUTH_COLOR = "#009E73"
+METHOD_COLORS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00")
+PLANES = (("k", "j, i"), ("j", "k, i"), ("i", "k, j"))
+
+
+def figure_slices(
+    path: Path, volume: Volume, box: Box, masks: Mapping[str, Mask], centre: FloatArray, title: str, half_width_mm: float = 35.0
+) -> None:
+    """Three slices of the volume through `centre` (3,) RAS mm along its grid's axes, with the contours of every mask; PNG at `path`.
+
+    masks: name -> mask on the volume's own grid; the one named "truth" is drawn in its own colour.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    index = np.clip(np.round(kji_from_ras(volume.grid, centre)).astype(int), 0, np.array(volume.grid.shape) - 1)
+    corners = np.asarray(volume.grid.spacing_mm[::-1])
+    figure = Figure(figsize=(12, 4.6), facecolor="#101418", layout="constrained")
+    FigureCanvasAgg(figure)
+    colors = {
+        name: TRUTH_COLOR if name == "truth" else METHOD_COLORS[n % len(METHOD_COLORS)] for n, name in enumerate(sorted(masks, key=_truth_last))
+    }
+    for axis, plot in enumerate(figure.subplots(1, 3)):
+        rows, columns = [n for n in range(3) if n != axis]
+        reach = np.ceil(half_width_mm / corners).astype(int)
+        low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, volume.grid.shape)
+        cut: list[int | slice] = [slice(int(low[n]), int(high[n])) for n in range(3)]
+        cut[axis] = int(index[axis])
+        extent = [low[columns], high[columns], high[rows], low[rows]] * np.array([corners[columns], corners[columns], corners[rows], corners[rows]])
+        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent.tolist(), interpolation="bilinear")
+        for name, mask in masks.items():
+            section = mask.array[tuple(cut)].astype(float)
+            if section.any():
+                x = (np.arange(low[columns], high[columns]) + 0.5) * corners[columns]
+                y = (np.arange(low[rows], high[rows]) + 0.5) * corners[rows]
+                plot.contour(x, y, section, levels=[0.5], colors=[colors[name]], linewidths=1.6)
+        plot.set_title(f"plane {PLANES[axis][0]} = {index[axis]}", color="white", fontsize=9)
+        plot.tick_params(colors="#8899AA", labelsize=7)
+        plot.set_xlabel("mm", color="#8899AA", fontsize=7)
+    size = " x ".join(f"{s:.0f}" for s in box.size)
+    figure.suptitle(f"{title} - box {size} mm", color="white", fontsize=11)
+    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, labelcolor="white", fontsize=9)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, facecolor=figure.get_facecolor())

@@ -1,0 +1,50 @@
+"""Overlap of a mask with the truth. Undefined is NaN, never 0 or 1 by accident.
+
+Definitions: Taha and Hanbury, "Metrics for evaluating 3D medical image segmentation", BMC Medical Imaging 15:29, 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import VolumeError
+from ..geometry import same_grid
+from ..types import Mask
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """dice, precision, recall in [0, 1]; relative_volume_difference = (mask - truth) / truth, signed; volumes in mL."""
+
+    dice: float
+    precision: float
+    recall: float
+    relative_volume_difference: float
+    volume_ml: float
+    truth_ml: float
+
+
+def overlap(mask: Mask, truth: Mask) -> Overlap:
+    """Overlap of two masks on the same grid. Raises VolumeError when the grids differ.
+
+    Both empty: Dice is NaN. No mask voxel: precision is NaN. No truth voxel: recall and relative volume difference are NaN.
+    """
+    if not same_grid(mask.grid, truth.grid):
+        raise VolumeError("The mask and the truth lie on different grids; resample one onto the other's grid first.")
+    found, present = int(np.count_nonzero(mask.array)), int(np.count_nonzero(truth.array))
+    common = int(np.count_nonzero(mask.array & truth.array))
+    return Overlap(
+        dice=_ratio(2 * common, found + present),
+        precision=_ratio(common, found),
+        recall=_ratio(common, present),
+        relative_volume_difference=_ratio(found - present, present),
+        volume_ml=mask.volume_ml,
+        truth_ml=truth.volume_ml,
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
