@@ -31,9 +31,10 @@ def figure_slices(
     corners = np.asarray(volume.grid.spacing_mm[::-1])
     figure = Figure(figsize=(12, 4.6), facecolor="#101418", layout="constrained")
     FigureCanvasAgg(figure)
-    colors = {
-        name: TRUTH_COLOR if name == "truth" else METHOD_COLORS[n % len(METHOD_COLORS)] for n, name in enumerate(sorted(masks, key=_truth_last))
-    }
+    methods = [name for name in masks if name != "truth"]
+    colors = {name: METHOD_COLORS[n % len(METHOD_COLORS)] for n, name in enumerate(methods)}
+    if "truth" in masks:
+        colors["truth"] = TRUTH_COLOR
     for axis, plot in enumerate(figure.subplots(1, 3)):
         rows, columns = [n for n in range(3) if n != axis]
         reach = np.ceil(half_width_mm / corners).astype(int)
