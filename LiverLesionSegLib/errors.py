@@ -40,6 +40,10 @@ class ModelError(InputError):
     """A model folder is incomplete, altered, unsafe to load, or not of the expected kind."""
 
 
+class SceneError(InputError):
+    """A scene file is unreadable, or a scene does not hold what is asked for."""
+
+
 class OutputError(InputError):
     """An output cannot be written: no permission, no space, or no such folder."""
 
