@@ -84,15 +84,18 @@ def _timestamps(values: Mapping[int, str], timestamps: FloatArray, warnings: lis
         warnings.append(f"Timestamp is not a number in {malformed} frames.")
 
 
+def transform_lines(sweep: Sweep, name: str, frame: int) -> list[tuple[str, str]]:
+    """(field, text) of one transform in one frame; a missing one has a status only."""
+    matrix, ok = sweep.transforms[name][frame], sweep.statuses[name][frame]
+    if not np.isfinite(matrix).any() and not ok:
+        return [(f"{name}TransformStatus", "MISSING")]
+    text = " ".join(number_text(x) for x in matrix.reshape(-1))
+    return [(f"{name}Transform", text), (f"{name}TransformStatus", "OK" if ok else "INVALID")]
+
+
 def frame_lines(sweep: Sweep, frame: int) -> list[tuple[str, str]]:
     """(field, text) of one frame, numbers written so that reading gives the same float64."""
-    lines = []
-    for name, matrices in sweep.transforms.items():
-        if np.isfinite(matrices[frame]).any() or sweep.statuses[name][frame]:
-            lines.append((f"{name}Transform", " ".join(number_text(x) for x in matrices[frame].reshape(-1))))
-            lines.append((f"{name}TransformStatus", "OK" if sweep.statuses[name][frame] else "INVALID"))
-        else:
-            lines.append((f"{name}TransformStatus", "MISSING"))
+    lines = [line for name in sweep.transforms for line in transform_lines(sweep, name, frame)]
     if np.isfinite(sweep.timestamps[frame]):
         lines.append(("Timestamp", number_text(sweep.timestamps[frame])))
     for name, texts in sweep.frame_fields.items():
@@ -105,4 +108,5 @@ def frame_lines(sweep: Sweep, frame: int) -> list[tuple[str, str]]:
 
 def number_text(x: float) -> str:
     """The shortest text that reads back as the same number, whole numbers without a point."""
-    return str(int(x)) if float(x).is_integer() and abs(x) < 1e15 else repr(float(x))
+    value = float(x)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 and str(value) != "-0.0" else repr(value)

@@ -15,7 +15,10 @@ MAX_HEADER_BYTES = 64 << 20
 """A sweep of 30,000 frames has about 40 MB of header; anything beyond is not a header."""
 
 MAX_FRAMES = 1_000_000
-MAX_FRAME_SIDE = 16_384
+MAX_FRAME_SIDE = 8_192
+MAX_FIELD_VALUES = 5_000_000
+"""Frames times different per-frame fields; each costs memory whether a frame has it or not."""
+
 FRAME_FIELD = re.compile(r"Seq_Frame(\d{1,9})_(.+)")
 
 
@@ -80,10 +83,15 @@ class SequenceHeader:
                 f"{self.path}: the header declares {self.frames} frames but has fields of frame {last}; the file was damaged or cut while it was "
                 "written: export it again from the recorder."
             )
+        if self.frames * len(self.frame_fields) > MAX_FIELD_VALUES:
+            raise SweepError(
+                f"{self.path}: {self.frames} frames with {len(self.frame_fields)} different fields are beyond any recording; the header was damaged, "
+                "export it again from the recorder."
+            )
 
 
-def header_lines(stream: BinaryIO, path: Path) -> list[str]:
-    """Lines of a text header up to an empty line, the end of the file or a MetaImage header's last field, without line ends.
+def header_lines(stream: BinaryIO, path: Path, last_field: str | None = None) -> list[str]:
+    """Lines of a text header up to an empty line, the end of the file or the line that starts with `last_field`, without line ends.
 
     Leaves `stream` at the first byte of the data. Raises SweepError when no header ends within `MAX_HEADER_BYTES`.
     """
@@ -100,7 +108,7 @@ def header_lines(stream: BinaryIO, path: Path) -> list[str]:
         if not line.strip():
             return lines
         lines.append(line)
-        if line.startswith("ElementDataFile"):
+        if last_field and line.startswith(last_field):
             return lines
 
 
@@ -121,9 +129,7 @@ def layout(path: Path, sizes: list[int], kinds: list[str] | None) -> tuple[str, 
     Raises SweepError for volumes, 3D frames and absurd sizes.
     """
     if not 2 <= len(sizes) <= 5 or min(sizes) < 0:
-        raise SweepError(
-            f"{path}: an image size of {' x '.join(map(str, sizes[:8]))} is impossible; the header was damaged, export the recording again."
-        )
+        raise SweepError(f"{path}: an image size of {_text(sizes)} is impossible; the header was damaged, export the recording again.")
     if kinds is not None and len(kinds) != len(sizes):
         raise SweepError(f"{path}: {len(kinds)} axis kinds for {len(sizes)} axes; the header was damaged, export the recording again.")
     if kinds is None:
@@ -143,7 +149,7 @@ def layout(path: Path, sizes: list[int], kinds: list[str] | None) -> tuple[str, 
         letters[i] = letter
     if "D" in letters and sizes[letters.index("D")] > 1:
         raise SweepError(
-            f"{path}: this holds a 3D volume of {' x '.join(map(str, sizes))}, not 2D frames with poses; choose the recording (or give the volume to "
+            f"{path}: this holds a 3D volume of {_text(sizes)}, not 2D frames with poses; choose the recording (or give the volume to "
             "a command that takes volumes)."
         )
     kept = [(letter, size) for letter, size in zip(letters, sizes, strict=True) if letter != "D"][::-1]
@@ -151,12 +157,14 @@ def layout(path: Path, sizes: list[int], kinds: list[str] | None) -> tuple[str, 
         kept.insert(0, ("F", 1))
     axes, shape = "".join(letter for letter, _ in kept), tuple(size for _, size in kept)
     if shape[axes.index("F")] > MAX_FRAMES or max(shape[axes.index("H")], shape[axes.index("W")]) > MAX_FRAME_SIDE:
-        raise SweepError(
-            f"{path}: the header declares {' x '.join(map(str, sizes))} pixels, beyond any ultrasound recording; it was damaged, export the recording again."
-        )
+        raise SweepError(f"{path}: the header declares {_text(sizes)} pixels, beyond any ultrasound recording; it was damaged, export it again.")
     if "C" in axes and shape[axes.index("C")] not in (1, 3, 4):
         raise SweepError(f"{path}: {shape[axes.index('C')]} channels per pixel are neither grey nor colour; export brightness (B-mode) frames.")
     return axes, shape
+
+
+def _text(sizes: list[int]) -> str:
+    return " x ".join(f"{n}"[:20] for n in sizes[:6])
 
 
 def _axis_letter(kind: str) -> str:

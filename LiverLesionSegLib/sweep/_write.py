@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from ..types import Sweep
 from ._frame_fields import frame_lines
 from ._pixels import PIECE_BYTES
 from .nrrd_header import RENAMED
+
+_UNSAFE_IN_KEY = re.compile(r"[=:\r\n]")
+_LINE_END = re.compile(r"[\r\n]")
 
 COMPRESSION_LEVEL = 3
 """Ultrasound gains under 3 % in size beyond this level, at several times the time."""
@@ -31,7 +35,7 @@ def write_metaimage(path: Path, sweep: Sweep, compress: bool) -> None:
             ("CenterOfRotation", "0 0 0"),
             ("CompressedData", str(compress)),
         ]
-        stream.write(_lines(before, " = "))
+        stream.write(text_lines(before, " = "))
         size_at = stream.tell() + len("CompressedDataSize = ")
         if compress:
             stream.write(b"CompressedDataSize = " + b" " * 20 + b"\n")
@@ -44,15 +48,15 @@ def write_metaimage(path: Path, sweep: Sweep, compress: bool) -> None:
             ("TransformMatrix", "1 0 0 0 1 0 0 0 1"),
             *header.items(),
         ]
-        stream.write(_lines(after, " = "))
+        stream.write(text_lines(after, " = "))
         for frame in range(frames):
-            stream.write(_lines([(f"Seq_Frame{frame:04d}_{key}", text) for key, text in frame_lines(sweep, frame)], " = "))
-        stream.write(_lines([("ElementDataFile", "LOCAL" if local else data_path.name)], " = "))
+            stream.write(text_lines([(f"Seq_Frame{frame:04d}_{key}", text) for key, text in frame_lines(sweep, frame)], " = "))
+        stream.write(text_lines([("ElementDataFile", "LOCAL" if local else data_path.name)], " = "))
         if local:
-            size = sum(stream.write(piece) for piece in _data(sweep, 15 if compress else 0))
+            size = sum(stream.write(piece) for piece in image_data(sweep, 15 if compress else 0))
         else:
             with data_path.open("wb") as data:
-                size = sum(data.write(piece) for piece in _data(sweep, 15 if compress else 0))
+                size = sum(data.write(piece) for piece in image_data(sweep, 15 if compress else 0))
         if compress:
             stream.seek(size_at)
             stream.write(str(size).encode())
@@ -75,25 +79,27 @@ def write_nrrd(path: Path, sweep: Sweep, compress: bool) -> None:
             ("encoding", "gzip" if compress else "raw"),
             ("space origin", "(0,0)"),
         ]
-        stream.write(_lines(fields, ": "))
-        stream.write(_lines([(back.get(key, key), _escape(text)) for key, text in header.items()], ":="))
+        stream.write(text_lines(fields, ": "))
+        stream.write(text_lines([(back.get(key, key), text) for key, text in header.items()], ":="))
         for frame in range(frames):
             named = [("Status" if key == "ImageStatus" else key, text) for key, text in frame_lines(sweep, frame)]
-            stream.write(_lines([(f"Seq_Frame{frame:04d}_{key}", _escape(text)) for key, text in named], ":="))
+            stream.write(text_lines([(f"Seq_Frame{frame:04d}_{key}", text) for key, text in named], ":="))
         stream.write(b"\n")
-        for piece in _data(sweep, 31 if compress else 0):
+        for piece in image_data(sweep, 31 if compress else 0):
             stream.write(piece)
 
 
-def _lines(pairs: list[tuple[str, str]], separator: str) -> bytes:
-    return "".join(f"{key}{separator}{text}\n" for key, text in pairs).encode()
+def text_lines(pairs: list[tuple[str, str]], separator: str) -> bytes:
+    """Header lines. What would end a line or a key too early is escaped (NRRD's values) or becomes a blank or an underscore."""
+    lines = []
+    for key, text in pairs:
+        if separator == ":=":
+            text = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", " ")
+        lines.append(f"{_UNSAFE_IN_KEY.sub('_', key)}{separator}{_LINE_END.sub(' ', text)}\n")
+    return "".join(lines).encode("utf-8", "replace")
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _data(sweep: Sweep, window_bits: int) -> Iterator[bytes]:
+def image_data(sweep: Sweep, window_bits: int) -> Iterator[bytes]:
     """The pixels, as one zlib (15) or gzip (31) stream, or as they are (0)."""
     if not sweep.images.size:
         return

@@ -9,10 +9,12 @@ from ..files.atomic import whole_file
 from ..progress import IsCancelled, Progress
 from ..types import Sweep
 from ._frame_fields import sweep_from_fields
+from ._header import SequenceHeader
 from ._pixels import read_pixels
 from ._write import write_metaimage, write_nrrd
 from .metaimage import read_metaimage_header
 from .nrrd_header import read_nrrd_header
+from .slicer_sequence import add_slicer_fields, is_slicer_sequence, write_slicer_sequence
 
 METAIMAGE_ENDINGS = (".mha", ".mhd")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
@@ -29,17 +31,33 @@ def read_sweep(path: str | Path, *, progress: Progress | None = None, cancelled:
         raise SweepError(f"{path}: unknown ending “{path.suffix}”; a sweep is .igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd.")
     try:
         header = (read_nrrd_header if ending in NRRD_ENDINGS else read_metaimage_header)(path)
+        if ending in NRRD_ENDINGS and is_slicer_sequence(header):
+            add_slicer_fields(header)
         header.check_frame_numbers()
-        orientation = header.header.get("UltrasoundImageOrientation", "MFA")
+        orientation = _orientation(header)
         images = read_pixels(header.block, orientation, header.warnings, progress=progress, cancelled=cancelled)
     except OSError as error:
         raise SweepError(f"{path}: cannot be read ({error.strerror or error}); check the path and the permissions.") from error
-    header.header["UltrasoundImageOrientation"] = "MF" + orientation.strip().upper()[2:]
+    header.header["UltrasoundImageOrientation"] = "MF" + orientation[2:]
+    header.header["UltrasoundImageType"] = "BRIGHTNESS"
     return sweep_from_fields(header, images)
 
 
+def _orientation(header: SequenceHeader) -> str:
+    """The stored images' orientation. Raises SweepError for radio-frequency data."""
+    kind = header.header.get("UltrasoundImageType", "BRIGHTNESS")
+    if kind.upper().startswith("RF"):
+        raise SweepError(f"{header.path}: holds radio-frequency data ({kind[:20]}); export brightness (B-mode) frames.")
+    orientation = header.header.get("UltrasoundImageOrientation", "MFA").strip().upper()
+    if set(orientation) <= set("?X"):  # Slicer and PLUS write this where they do not know
+        header.warnings.append("The image orientation is not recorded; MF (marked side left, far side down) was assumed.")
+        return "MFA"
+    return orientation
+
+
 def write_sweep(path: str | Path, sweep: Sweep, *, compress: bool = True) -> None:
-    """Write `sweep` whole or not at all: .mha or .nrrd in one file, .mhd with a .zraw or .raw file beside it.
+    """Write `sweep` whole or not at all: .igs.mha or .igs.nrrd in one file, .igs.mhd with a .zraw or .raw file beside it, .seq.nrrd with a
+    .seq.mhd file beside it for each transform.
 
     Raises OutputError when the place cannot be written, SweepError for an ending that is not a sequence file's.
     """
@@ -47,5 +65,6 @@ def write_sweep(path: str | Path, sweep: Sweep, *, compress: bool = True) -> Non
     ending = path.suffix.lower()
     if ending not in (*METAIMAGE_ENDINGS, ".nrrd"):
         raise SweepError(f"{path}: unknown ending “{path.suffix}”; write a sweep as .igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd.")
+    write = write_metaimage if ending in METAIMAGE_ENDINGS else write_slicer_sequence if path.name.lower().endswith(".seq.nrrd") else write_nrrd
     with whole_file(path) as temporary:
-        (write_nrrd if ending == ".nrrd" else write_metaimage)(temporary, sweep, compress)
+        write(temporary, sweep, compress)

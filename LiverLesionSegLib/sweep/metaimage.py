@@ -21,9 +21,11 @@ ELEMENT_TYPES = {
 }
 
 LAYOUT_FIELDS = frozenset(
-    "ObjectType NDims AnatomicalOrientation BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CenterOfRotation CompressedData CompressedDataSize "
-    "DimSize Kinds ElementSpacing ElementSize ElementType ElementNumberOfChannels Offset Position Origin TransformMatrix Rotation Orientation "
-    "HeaderSize ElementDataFile".split()
+    (
+        *("ObjectType", "NDims", "AnatomicalOrientation", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CenterOfRotation"),
+        *("CompressedData", "CompressedDataSize", "DimSize", "Kinds", "ElementSpacing", "ElementSize", "ElementType", "ElementNumberOfChannels"),
+        *("Offset", "Position", "Origin", "TransformMatrix", "Rotation", "Orientation", "HeaderSize", "ElementDataFile"),
+    )
 )
 """Fields that describe how the pixels are stored, or a dummy geometry; written anew for every file."""
 
@@ -31,7 +33,7 @@ LAYOUT_FIELDS = frozenset(
 def read_metaimage_header(path: Path) -> SequenceHeader:
     """The header of a MetaImage sequence. Raises SweepError when it is not one or cannot be true."""
     with path.open("rb") as stream:
-        lines = header_lines(stream, path)
+        lines = header_lines(stream, path, "ElementDataFile")
         offset = stream.tell()
     fields: dict[str, str] = {}
     result = SequenceHeader(path, PixelBlock(path, offset, None, "raw", np.dtype("u1"), "FHW", (0, 0, 0)))

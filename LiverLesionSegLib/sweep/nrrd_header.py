@@ -5,6 +5,7 @@ pynrrd is not used to read: it holds the whole decompressed file in memory besid
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def read_nrrd_header(path: Path) -> SequenceHeader:
             raise SweepError(f"{path}: the header line “{line[:60]}” is not “field: value”; the header was damaged, copy the recording again.")
         key, value = line[:colon].strip(), line[colon + 1 :]
         if value.startswith("="):
-            value = value[1:].strip().replace("\\n", "\n").replace("\\\\", "\\")
+            value = re.sub(r"\\([n\\])", lambda m: "\n" if m[1] == "n" else "\\", value[1:].strip())
             if not result.add(key, value):
                 result.header[RENAMED.get(key, key)] = value
         else:

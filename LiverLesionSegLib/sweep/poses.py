@@ -53,8 +53,8 @@ def frame_poses(sweep: Sweep, calibration: Calibration) -> FramePoses:
     for name, inverse in steps:
         if name in sweep.transforms:
             step = sweep.transforms[name]
-            finite = np.isfinite(step).all(axis=(1, 2))
-            _mark(reasons, np.isnan(step).all(axis=(1, 2)), f"{name} missing")
+            finite = np.asarray(np.isfinite(step).all(axis=(1, 2)))
+            _mark(reasons, np.asarray(np.isnan(step).all(axis=(1, 2))), f"{name} missing")
             _mark(reasons, ~sweep.statuses[name], f"{name} not OK")
             _mark(reasons, ~finite, f"{name} not finite")
             _mark(reasons, ~is_rigid(step), f"{name} not rigid")
@@ -93,7 +93,7 @@ def _path(sweep: Sweep, calibration: Calibration) -> tuple[str, tuple[Step, ...]
     names = [n for n in (*sweep.transforms, *calibration.static_transforms) if image not in split_name(n)]
     names = list(dict.fromkeys(names))
     steps = find_path(names, probe, reference)
-    if steps is not None:
+    if steps is not None and any(name in sweep.transforms for name, _ in steps):
         return reference, steps, []
     neighbours = {frame for n in sweep.transforms if n in names and probe in split_name(n) for frame in split_name(n)} - {probe}
     world = "Tracker" if "Tracker" in neighbours else next(iter(neighbours)) if len(neighbours) == 1 else None
