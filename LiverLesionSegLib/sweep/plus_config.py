@@ -60,7 +60,7 @@ def read_plus_config(path: str | Path) -> PlusConfig:
     calibration = Calibration(
         image_to_probe=image_to_probe,
         clip_px=_clip(path, attributes),
-        fan=_fan(path, attributes, warnings),
+        fan=_fan(path, attributes),
         image_frame=image_frame,
         probe_frame=probe_frame,
         reference_frame=attributes.get("ReferenceCoordinateFrame", "Reference").strip(),
@@ -76,7 +76,7 @@ def read_plus_config(path: str | Path) -> PlusConfig:
         calibration=calibration,
         spacing_mm=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
         interpolation=_choice(path, attributes, "Interpolation", INTERPOLATIONS),
-        compounding=_compounding(path, attributes),
+        compounding=_compounding(path, attributes, warnings),
         fill_holes=_on_off(path, attributes, "FillHoles"),
         output_origin=None if origin is None else (origin[0], origin[1], origin[2]),
         output_extent=None if extent is None else _whole_numbers(path, "OutputExtent", extent),  # type: ignore[arg-type]
@@ -120,6 +120,10 @@ def _transforms(path: Path, root: Element) -> dict[str, FloatArray]:
         values = _floats(path, name, text)
         if len(values) != 16:
             raise CalibrationError(f"{path}: {name} has {len(values)} numbers instead of 16; correct its Matrix.")
+        if split_name(name) != (start, end):
+            raise CalibrationError(
+                f"{path}: a transform leads from “{start[:40]}” to “{end[:40]}”; frame names start with a capital letter, correct it."
+            )
         if name in found or f"{end}To{start}" in found:
             raise CalibrationError(f"{path}: {start} to {end} is defined more than once; remove all but the one that holds.")
         found[name] = np.array(values).reshape(4, 4)
@@ -159,7 +163,7 @@ def _clip(path: Path, attributes: Mapping[str, str]) -> tuple[int, int, int, int
     return x, y, w, h
 
 
-def _fan(path: Path, attributes: Mapping[str, str], warnings: list[str]) -> Fan | None:
+def _fan(path: Path, attributes: Mapping[str, str]) -> Fan | None:
     angles = _vector(path, attributes, "FanAnglesDeg", 2, "FanAngles")
     if angles is None or angles == (0, 0):  # PLUS: both zero means no fan
         return None
@@ -221,7 +225,10 @@ def _choice(path: Path, attributes: Mapping[str, str], name: str, words: Mapping
     return words[word]
 
 
-def _compounding(path: Path, attributes: Mapping[str, str]) -> str | None:
+def _compounding(path: Path, attributes: Mapping[str, str], warnings: list[str]) -> str | None:
+    if attributes.get("CompoundingMode", "").strip().upper() == "IMPORTANCE_MASK":
+        warnings.append("CompoundingMode IMPORTANCE_MASK is not available here; the default is used unless another is chosen.")
+        return None
     if "CompoundingMode" in attributes:
         return _choice(path, attributes, "CompoundingMode", COMPOUNDINGS)
     if "Calculation" in attributes and attributes["Calculation"].strip().upper() == "MAXIMUM":
