@@ -47,3 +47,12 @@ def liver_sweep_path() -> Path:
 @pytest.fixture(scope="session")
 def liver_config_path() -> Path:
     return real_data("liver/LiverFreehand_config.xml")
+
+
+@pytest.fixture(scope="session")
+def trained_toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Results folders of small models that nnU-Net itself trained, by name; takes under a minute, once."""
+    pytest.importorskip("nnunetv2")
+    from nnunet_toy import train_toys
+
+    return train_toys(tmp_path_factory.mktemp("nnunet"))
