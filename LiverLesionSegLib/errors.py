@@ -44,6 +44,10 @@ class SceneError(InputError):
     """A scene file is unreadable, or a scene does not hold what is asked for."""
 
 
+class PhantomError(InputError):
+    """Settings ask for a case that cannot be simulated."""
+
+
 class OutputError(InputError):
     """An output cannot be written: no permission, no space, or no such folder."""
 

@@ -1,0 +1,26 @@
+"""Simulated livers with one lesion each, and the tracked ultrasound sweeps that a hand would make of them, with truth."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from .settings import ECHOGENICITIES, PhantomSettings
+
+# Loaded on first use: they bring scipy along.
+_LAZY = {
+    "PhantomCase": "cases",
+    "simulate_case": "cases",
+    "write_case": "writing",
+    "write_cases": "writing",
+    "PRESETS": "probe",
+    "Probe": "probe",
+}
+
+__all__ = ["ECHOGENICITIES", "PRESETS", "PhantomCase", "PhantomSettings", "Probe", "simulate_case", "write_case", "write_cases"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

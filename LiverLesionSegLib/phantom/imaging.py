@@ -1,0 +1,139 @@
+"""From scatterers to the grey levels of one frame: beam, envelope, attenuation, compression, scan conversion.
+
+The echo is the scatterers convolved with a separable Gaussian point spread (linear, first Born approximation: Bamber and Dickinson,
+"Ultrasonic B-scanning: a computer simulation", Phys Med Biol 1980; Jensen, "Field: a program for simulating ultrasound systems", 1996), at
+baseband: the carrier only turns the phase of scatterers that are random anyway. Work is done on beams and depths, then converted to the
+fan's pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from ..types import FloatArray
+from .fields import smooth_noise
+from .probe import LIVER_ATTENUATION_DB_CM_MHZ, ImageGeometry, Probe
+from .tissue import Tissue
+
+PLANES = (-1.5, -0.75, 0.0, 0.75, 1.5)
+"""Where the slice is sampled across its thickness, in standard deviations of its profile."""
+EDGE_BEAMS = 12
+"""Beams beyond the fan on either side, so that the lateral convolution wraps around outside what is shown."""
+LOOK_STEP = 1.8
+"""Distance of the sub-apertures' centres in standard deviations of their spectrum: neighbours are nearly uncorrelated (exp(-1.8^2/4) = 0.44)."""
+
+
+class Imager:
+    """A probe looking at tissue. `frame` is a pure function of the pose and of the noise generator given."""
+
+    def __init__(self, probe: Probe, geometry: ImageGeometry, tissue: Tissue, detail: float, gain_db: float, rng: np.random.Generator) -> None:
+        self.probe, self.geometry, self.tissue = probe, geometry, tissue
+        half = np.deg2rad(probe.half_angle_deg)
+        beams = max(int(probe.beams * detail), 48)
+        self._beam_step = 2 * half / (beams - 1)
+        angle = (np.arange(-EDGE_BEAMS, beams + EDGE_BEAMS) - (beams - 1) / 2) * self._beam_step
+        self._step = probe.step_mm / detail
+        self.depth = np.arange(0, probe.depth_mm + 2 * self._step, self._step)
+        radius = self.depth + probe.radius_mm
+        self._x = (radius[:, None] * np.sin(angle)).astype(np.float32)
+        self._y = (radius[:, None] * np.cos(angle) - probe.radius_mm).astype(np.float32)
+        self._ray = np.stack([np.sin(angle), np.cos(angle), np.zeros_like(angle)]).astype(np.float32)
+        self._slice = probe.elevation_sigma_mm(self.depth)[:, None].astype(np.float32)
+        self._transfer = self._lateral_transfer(radius, len(angle))
+        compensation = 2 * LIVER_ATTENUATION_DB_CM_MHZ * probe.frequency_mhz * self.depth / 10
+        self._tgc = (10 ** (np.minimum(compensation, probe.tgc_maximum_db) / 20))[:, None].astype(np.float32)
+        # Contact and the aperture's loss at the edge of the array: beams differ slowly in strength.
+        profile = smooth_noise(rng, (len(angle),), (1.0,), beams / 5)
+        edge = np.abs(angle) / half
+        self._contact = (10 ** ((0.8 * profile - 2.5 * np.clip(edge - 0.75, 0, 1) * 4 * rng.uniform(0.2, 1.0)) / 20)).astype(np.float32)
+        level = probe.dynamic_range_db * (probe.parenchyma_grey / 255) ** (1 / probe.grey_exponent)
+        self._offset_db = level + gain_db
+        self._prepare_conversion(angle, radius)
+
+    def _lateral_transfer(self, radius: FloatArray, count: int) -> NDArray[np.float32]:
+        """(looks, depths, beams) transfer functions of the lateral point spread, of unit gain for white noise."""
+        sigma = self.probe.lateral_sigma_mm(self.depth) / (radius * self._beam_step)
+        frequency = np.fft.fftfreq(count)[None, :]
+        width = 1 / (2 * np.pi * np.maximum(sigma, 0.3))[:, None] / np.sqrt(2)
+        looks = (np.arange(self.probe.looks) - (self.probe.looks - 1) / 2) * LOOK_STEP
+        transfer = np.stack([np.exp(-((frequency - look * width) ** 2) / (4 * width**2)) for look in looks])
+        return np.asarray(transfer / np.sqrt((transfer**2).mean(axis=-1, keepdims=True)), dtype=np.float32)
+
+    def _prepare_conversion(self, angle: FloatArray, radius: FloatArray) -> None:
+        pixel_angle, pixel_radius, inside = self.geometry.polar()
+        self._pixels = np.flatnonzero(inside)
+        row = np.clip((pixel_radius.ravel()[self._pixels] - radius[0]) / self._step, 0, len(radius) - 1.001)
+        column = np.clip((pixel_angle.ravel()[self._pixels] - angle[0]) / self._beam_step, 0, len(angle) - 1.001)
+        self._corner = (row.astype(np.int32) * len(angle) + column.astype(np.int32)).astype(np.intp)
+        self._down, self._right = (row % 1).astype(np.float32), (column % 1).astype(np.float32)
+
+    def _indices(self, pose: FloatArray, offset: float) -> NDArray[np.intp]:
+        """Flat voxel index of every sample of the plane `offset` slice deviations away; samples outside take the nearest voxel."""
+        tissue = self.tissue
+        matrix = (pose[:3, :3] / tissue.voxel[:, None]).astype(np.float32)
+        start = ((pose[:3, 3] - tissue.origin) / tissue.voxel + 0.5).astype(np.float32)
+        across = self._slice * np.float32(offset)
+        flat = np.zeros(self._x.shape, dtype=np.int32)
+        for axis in (2, 1, 0):
+            count = tissue.scatter.shape[2 - axis]
+            position = matrix[axis, 0] * self._x
+            position += matrix[axis, 1] * self._y
+            position += matrix[axis, 2] * across + start[axis]
+            np.clip(position, 0, count - 0.5, out=position)
+            flat *= count
+            flat += position.astype(np.int32)
+        return flat.astype(np.intp)
+
+    def envelope(self, pose: FloatArray, rng: np.random.Generator) -> NDArray[np.float32]:
+        """(depths, beams) amplitude before compression, parenchyma about 1; pose: (4, 4) Fan to Anatomy."""
+        tissue, probe = self.tissue, self.probe
+        scatter = tissue.scatter.reshape(-1)
+        echo = np.zeros(self._x.shape, dtype=np.complex64)
+        weights = np.exp(-0.5 * np.square(PLANES))
+        weights /= np.sqrt(np.sum(weights**2))
+        for offset, weight in zip(PLANES, weights, strict=True):
+            index = self._indices(pose, offset)
+            echo += scatter[index] * np.float32(weight)
+            if offset == 0.0:
+                loss = tissue.attenuation.reshape(-1)[index]
+                mirror = [tissue.specular[axis].reshape(-1)[index].astype(np.float32) for axis in range(3)]
+        echo += self._mirror_echo(pose, mirror)
+        echo *= np.exp(np.cumsum(loss, axis=0) * np.float32(-np.log(10) / 20 * 2 * probe.frequency_mhz * self._step / 10))
+        echo *= self._contact
+        noise = rng.standard_normal((*echo.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        echo = (echo + noise * np.float32(10 ** (probe.noise_db / 20) * np.sqrt(0.5))) * self._tgc
+        sigma = probe.axial_fwhm_mm / 2.3548 / self._step
+        axial = np.float32(np.sqrt(2 * np.sqrt(np.pi) * sigma))  # unit gain for white noise
+        echo = ndimage.gaussian_filter1d(echo, sigma, axis=0, truncate=3.0) * axial
+        spectrum = fft.fft(echo, axis=1)
+        result = np.zeros(echo.shape, dtype=np.float32)
+        for transfer in self._transfer:
+            result += np.abs(fft.ifft(spectrum * transfer, axis=1))
+        result /= np.float32(len(self._transfer))
+        return result
+
+    def _mirror_echo(self, pose: FloatArray, mirror: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Echo of smooth interfaces: strength times cosine to the fourth of the angle between beam and normal."""
+        ray = pose[:3, :3].astype(np.float32) @ self._ray
+        along = sum(part * ray[axis] for axis, part in enumerate(mirror))
+        strength = np.sqrt(sum(part * part for part in mirror)) + np.float32(1e-6)
+        cosine = np.minimum(np.abs(along) / strength, 1)
+        return np.asarray(strength * cosine**4, dtype=np.float32)
+
+    def compress(self, envelope: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Amplitude to grey levels 0..255 (float)."""
+        probe = self.probe
+        decibel = 20 * np.log10(np.maximum(envelope, 1e-6)) + np.float32(self._offset_db)
+        return np.asarray(255 * np.clip(decibel / np.float32(probe.dynamic_range_db), 0, 1) ** np.float32(probe.grey_exponent), dtype=np.float32)
+
+    def frame(self, pose: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """(rows, columns) uint8 image of the frame at `pose` ((4, 4) Fan to Anatomy); `rng` gives its electronic noise."""
+        grey = self.compress(self.envelope(pose, rng))
+        flat, width = grey.reshape(-1), grey.shape[1]
+        upper = flat[self._corner] * (1 - self._right) + flat[self._corner + 1] * self._right
+        lower = flat[self._corner + width] * (1 - self._right) + flat[self._corner + width + 1] * self._right
+        image = np.zeros(self.geometry.rows * self.geometry.columns, dtype=np.uint8)
+        image[self._pixels] = (upper * (1 - self._down) + lower * self._down + np.float32(0.5)).astype(np.uint8)
+        return image.reshape(self.geometry.rows, self.geometry.columns)
