@@ -41,13 +41,14 @@ def figure_slices(
         low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, volume.grid.shape)
         cut: list[int | slice] = [slice(int(low[n]), int(high[n])) for n in range(3)]
         cut[axis] = int(index[axis])
-        extent = [low[columns], high[columns], high[rows], low[rows]] * np.array([corners[columns], corners[columns], corners[rows], corners[rows]])
-        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent.tolist(), interpolation="bilinear")
+        size_x, size_y = float(corners[columns]), float(corners[rows])
+        extent = (low[columns] * size_x, high[columns] * size_x, high[rows] * size_y, low[rows] * size_y)
+        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bilinear")
         for name, mask in masks.items():
             section = mask.array[tuple(cut)].astype(float)
             if section.any():
-                x = (np.arange(low[columns], high[columns]) + 0.5) * corners[columns]
-                y = (np.arange(low[rows], high[rows]) + 0.5) * corners[rows]
+                x = (np.arange(low[columns], high[columns]) + 0.5) * size_x
+                y = (np.arange(low[rows], high[rows]) + 0.5) * size_y
                 plot.contour(x, y, section, levels=[0.5], colors=[colors[name]], linewidths=1.6)
         plot.set_title(f"plane {PLANES[axis][0]} = {index[axis]}", color="white", fontsize=9)
         plot.tick_params(colors="#8899AA", labelsize=7)

@@ -1,0 +1,26 @@
+"""Runs every benchmark, one after the other, and prints their tables. `python benchmarks/run_all.py > results.txt`"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    failed = []
+    for script in sorted(HERE.glob("*.py")):
+        if script.name.startswith("_") or script == Path(__file__).resolve():
+            continue
+        print(f"\n## {script.stem}\n", flush=True)
+        if subprocess.run([sys.executable, str(script)], check=False).returncode:
+            failed.append(script.name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return len(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
