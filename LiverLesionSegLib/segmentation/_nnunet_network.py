@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
                 allow_init=False,
                 deep_supervision=False,
             )
+            tile = network(torch.empty((1, 1, *bundle.configuration.patch_size)))
     except (
         ImportError,
         TypeError,
@@ -55,6 +57,10 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
         ZeroDivisionError,
     ) as error:
         raise ModelError(f"{bundle.folder}: no network can be built from plans.json ({_first_line(error)}); copy the model folder again.") from error
+    if tuple(tile.shape) != (1, 2, *bundle.configuration.patch_size):
+        raise ModelError(
+            f"{bundle.folder}: the network in plans.json turns a patch into {tuple(tile.shape)}, not into two classes of it; plan again."
+        )
     expected, state = network.state_dict(), bundle.weights.state
     if set(expected) != set(state):
         name = sorted(set(expected) ^ set(state))[0]
@@ -99,7 +105,9 @@ def torch_forward(network: torch.nn.Module, device: torch.device) -> Forward:
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                 logits = network(torch.from_numpy(tile).to(device))[0]
                 return np.asarray(logits.cpu().numpy())
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
             raise InputError(
                 f"Device {device} has too little free memory for this model; close other programs that use it, or choose cpu."
             ) from error
@@ -116,7 +124,8 @@ def openvino_forward(network: torch.nn.Module, patch_size: tuple[int, int, int],
     except ImportError as error:
         raise InputError("The openvino backend is not installed; install openvino, or choose the backend torch.") from error
     example = torch.zeros((1, 1, *patch_size))
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's advice about tracing; the shape is fixed here, and a test compares the two backends
         converted = openvino.convert_model(network, example_input=example, input=[tuple(example.shape)])
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:

@@ -23,6 +23,8 @@ from ._nnunet_network import BACKENDS, Forward, build_network, open_device, open
 from .model import InferenceSettings, ModelBundle
 
 _LARGEST_INPUT = 1 << 27
+_BAD_PLANS = (KeyError, IndexError, TypeError, ValueError, RuntimeError, AssertionError)
+"""What nnU-Net's steps raise for settings in plans.json that they cannot work with."""
 
 
 class Predictor:
@@ -87,6 +89,8 @@ class Predictor:
             started = perf_counter()
             logits = self._tiled(data, progress, cancelled)
             seconds["forward"] = perf_counter() - started
+            if not np.isfinite(logits).all():
+                raise ModelError(f"{self.bundle.folder}: its network gives numbers that are not finite; train the model again.")
             stop_if_cancelled(cancelled)
             report(progress, 0.95, "Resampling the prediction")
             started = perf_counter()
@@ -96,7 +100,11 @@ class Predictor:
         return Probability(array, crop.volume.grid, self.bundle.model_id, self.inference_path, self.device, seconds)
 
     def _tiled(self, data: NDArray[np.float32], progress: Progress | None, cancelled: IsCancelled | None) -> NDArray[np.float32]:
-        """(2, ...) logits of the (1, ...) `data`: the mean over the tiles that cover a voxel, weighted by nnU-Net's Gaussian."""
+        """(2, ...) logits of the (1, ...) `data`: the mean over the tiles that cover a voxel, weighted by nnU-Net's Gaussian.
+
+        Added up in single precision. nnU-Net adds up in half precision, in which the weights near a tile's corners lose most of their digits:
+        there, and only there, its probabilities can differ from these by more than 1e-3.
+        """
         padded, unpad = self._steps.pad(data)
         tiles = self._steps.tiles(padded.shape[1:], self.settings.step)
         if len(tiles) == 1:
@@ -186,7 +194,10 @@ class _NnunetSteps:
 
         spacing = [properties["spacing"][axis] for axis in self._bundle.configuration.transpose_forward]
         shape = properties["shape_after_cropping_and_before_resampling"]
-        resampled = np.asarray(self._configuration.resampling_fn_probabilities(logits, shape, self._configuration.spacing, spacing))
+        try:
+            resampled = np.asarray(self._configuration.resampling_fn_probabilities(logits, shape, self._configuration.spacing, spacing))
+        except _BAD_PLANS as error:
+            raise ModelError(f"{self._bundle.folder}: its plans cannot resample a prediction ({type(error).__name__}); plan again.") from error
         result = np.zeros(properties["shape_before_cropping"], dtype=np.float32)
         part = tuple(slice(int(low), int(high)) for low, high in properties["bbox_used_for_cropping"])
         result[part] = expit((resampled[1] - resampled[0]).astype(np.float32))

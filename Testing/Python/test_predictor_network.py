@@ -195,6 +195,27 @@ def test_weights_that_do_not_fit_the_plans_are_refused(results: Path, model: Mod
         Predictor(other)
 
 
+def test_a_patch_that_the_network_cannot_take_is_refused(model: ModelBundle) -> None:
+    with pytest.raises(ModelError, match="no network can be built"):
+        Predictor(replace(model, configuration=replace(model.configuration, patch_size=(16, 16, 15))))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("resampling_fn_data_kwargs", {"order": 99}), ("resampling_fn_probabilities_kwargs", {"orders": 1}), ("use_mask_for_norm", [])]
+)
+def test_settings_that_nnunet_cannot_work_with_are_refused(tmp_path: Path, key: str, value: object) -> None:
+    plans = tiny_plans()
+    plans["configurations"]["3d_fullres"][key] = value
+    with pytest.raises(ModelError, match="its plans cannot"):
+        Predictor(load_model(write_results(tmp_path / "r", plans))).predict(a_crop(spacing_ijk=(0.9, 0.9, 0.9)))
+
+
+def test_weights_that_are_not_finite_are_noticed(model: ModelBundle) -> None:
+    state = {name: np.full_like(array, np.nan) for name, array in model.weights.state.items()}
+    with pytest.raises(ModelError, match="not finite"):
+        Predictor(replace(model, weights=replace(model.weights, state=state))).predict(a_crop())
+
+
 def _with_array(crop: Crop, array: np.ndarray) -> Crop:
     return replace(crop, volume=Volume(array, crop.volume.grid, crop.volume.weight))
 
