@@ -160,10 +160,8 @@ class _NnunetSteps:
             data, _, properties = self._preprocessor.run_case_npy(
                 np.array(crop.volume.array[None], dtype=np.float32), None, properties, self._plans, self._configuration, dict(self._bundle.dataset)
             )
-        except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise ModelError(
-                f"{self._bundle.folder}: its plans cannot preprocess this crop ({type(error).__name__}: {error}); plan again."
-            ) from error
+        except _BAD_PLANS as error:
+            raise ModelError(f"{self._bundle.folder}: its plans cannot preprocess this crop ({type(error).__name__}); plan again.") from error
         return np.asarray(data, dtype=np.float32), properties
 
     def pad(self, data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[slice, ...]]:
