@@ -16,8 +16,8 @@ MAX_HEADER_BYTES = 64 << 20
 
 MAX_FRAMES = 1_000_000
 MAX_FRAME_SIDE = 8_192
-MAX_FIELD_VALUES = 5_000_000
-"""Frames times different per-frame fields; each costs memory whether a frame has it or not."""
+MAX_FRAMES_PER_VALUE = 1000
+"""A field takes memory in every frame, so it must be given in more than one frame of so many."""
 
 FRAME_FIELD = re.compile(r"Seq_Frame(\d{1,9})_(.+)")
 
@@ -76,17 +76,18 @@ class SequenceHeader:
         return True
 
     def check_frame_numbers(self) -> None:
-        """Raises SweepError when a field belongs to a frame that the header's size does not have."""
+        """Raises SweepError when a field belongs to a frame that the header's size does not have, or nearly no frame has a field."""
         last = max((max(values) for values in self.frame_fields.values()), default=-1)
         if last >= self.frames:
             raise SweepError(
                 f"{self.path}: the header declares {self.frames} frames but has fields of frame {last}; the file was damaged or cut while it was "
                 "written: export it again from the recorder."
             )
-        if self.frames * len(self.frame_fields) > MAX_FIELD_VALUES:
+        given = sum(len(values) for values in self.frame_fields.values())
+        if self.frames * len(self.frame_fields) > given * MAX_FRAMES_PER_VALUE + 100_000:
             raise SweepError(
-                f"{self.path}: {self.frames} frames with {len(self.frame_fields)} different fields are beyond any recording; the header was damaged, "
-                "export it again from the recorder."
+                f"{self.path}: the header declares {self.frames} frames and {len(self.frame_fields)} fields but gives only {given} values; it was "
+                "damaged, export the recording again."
             )
 
 

@@ -93,7 +93,7 @@ def _pixel_block(path: Path, offset: int, fields: dict[str, str]) -> PixelBlock:
 def companion(path: Path, name: str) -> Path:
     """The data file that the header at `path` names; raises SweepError when it is not a plain file below the header's own folder."""
     target = path.parent / name
-    inside = not Path(name).is_absolute() and target.resolve().is_relative_to(path.parent.resolve())
+    inside = name.isprintable() and not Path(name).is_absolute() and target.resolve().is_relative_to(path.parent.resolve())
     if not inside or name.split(" ")[0].upper() == "LIST" or "%" in name:
         raise SweepError(f"{path}: the header takes its pixels from “{name[:80]}”; only one data file beside the header is read, export it that way.")
     if not target.is_file():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 MAX_CONFIG_BYTES = 8 << 20
+MAX_MATRIX_VALUE = 1e6
 
 INTERPOLATIONS = {"NEAREST_NEIGHBOR": "nearest", "LINEAR": "linear"}
 COMPOUNDINGS = {"MEAN": "mean", "MAXIMUM": "maximum", "LATEST": "latest"}
@@ -120,6 +121,8 @@ def _transforms(path: Path, root: Element) -> dict[str, FloatArray]:
         values = _floats(path, name, text)
         if len(values) != 16:
             raise CalibrationError(f"{path}: {name} has {len(values)} numbers instead of 16; correct its Matrix.")
+        if any(abs(value) > MAX_MATRIX_VALUE for value in values):
+            raise CalibrationError(f"{path}: {name} holds {max(values, key=abs):g}, which is no length in mm; correct its Matrix.")
         if split_name(name) != (start, end):
             raise CalibrationError(
                 f"{path}: a transform leads from “{start[:40]}” to “{end[:40]}”; frame names start with a capital letter, correct it."
@@ -149,9 +152,10 @@ def _image_to_probe(path: Path, root: Element, transforms: Mapping[str, FloatArr
     matrix = np.eye(4)
     for name, inverse in reachable[candidates[0]]:
         step = transforms[name]
-        if inverse and (not np.all(np.isfinite(step)) or abs(np.linalg.det(step)) < 1e-15):
-            raise CalibrationError(f"{path}: {name} cannot be inverted; calibrate the probe again.")
-        matrix = (np.linalg.inv(step) if inverse else step) @ matrix
+        if not np.all(np.isfinite(step)) or (inverse and abs(np.linalg.det(step)) < 1e-15):
+            raise CalibrationError(f"{path}: {name} is not finite or cannot be inverted; calibrate the probe again.")
+        with np.errstate(over="ignore", invalid="ignore"):  # the Calibration refuses what is not finite
+            matrix = (np.linalg.inv(step) if inverse else step) @ matrix
     return candidates[0], matrix
 
 

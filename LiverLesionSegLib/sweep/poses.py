@@ -65,6 +65,7 @@ def frame_poses(sweep: Sweep, calibration: Calibration) -> FramePoses:
                 raise SweepError(f"{calibration.source or 'calibration'}: {name} is not a rigid transform; correct it in CoordinateDefinitions.")
         with np.errstate(over="ignore", invalid="ignore"):
             matrices = (invert_rigid(step) if inverse else step) @ matrices
+    _mark(reasons, np.asarray(~np.isfinite(matrices).all(axis=(1, 2))), "pose not finite")
     usable = reasons == ""
     skipped = Counter(reason for reason in reasons if reason)
     path = (f"{calibration.image_frame}To{calibration.probe_frame}", *(f"inverse of {n}" if inv else n for n, inv in steps))

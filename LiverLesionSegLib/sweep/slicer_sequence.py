@@ -61,7 +61,7 @@ def add_slicer_fields(header: SequenceHeader) -> None:
     values = values or [str(frame) for frame in range(header.frames)]
     header.frame_fields.setdefault("Timestamp", dict(enumerate(values)))
     declared = [header.path.parent / unquote(word) for word in header.header.pop(COMPANIONS, "").split()]
-    inside = all(file.parent == header.path.parent for file in declared)
+    inside = all(file.parent == header.path.parent and file.name.isprintable() for file in declared)
     files = declared if declared and inside and all(file.is_file() for file in declared) else _neighbours(header.path)
     owners: dict[str, Path] = {}
     for file in files:
