@@ -48,7 +48,7 @@ class ModelBundle:
     """A model that was read and verified.
 
     plans, dataset: nnU-Net's plans.json and dataset.json. configuration: the one that was trained. weights: numpy arrays by name.
-    crop: how crops for this model are made. crop_declared: the crop settings that dataset.json names (`liverlesionseg.crop`); the rest are defaults.
+    crop_settings: how crops for this model are made. crop_declared: the crop settings that dataset.json names (`liverlesionseg.crop`); the rest are defaults.
     threshold: None when none was tuned. agreeing_paths: other inference paths for which the threshold holds too (measured within 1e-3).
     threshold_details: what else was recorded when it was tuned (curve, areas, ...), JSON values.
     warnings: what had to be chosen while loading, one sentence each.
@@ -60,7 +60,7 @@ class ModelBundle:
     dataset: Mapping[str, Any]
     configuration: Configuration
     weights: Weights
-    crop: CropSettings
+    crop_settings: CropSettings
     crop_declared: frozenset[str] = frozenset()
     threshold: Threshold | None = None
     agreeing_paths: tuple[str, ...] = ()
@@ -274,5 +274,5 @@ def _plain_card(model: ModelBundle) -> str:
         f"# {model.dataset.get('name', 'Lesion model')}\n\nNot for clinical use.\n\n"
         f"- model id: `{model.model_id}`\n- configuration: {model.configuration.name}, trained by {model.weights.trainer or 'an unnamed trainer'}\n"
         f"- tile: {patch} voxels of {' x '.join(f'{s:g}' for s in model.configuration.spacing_mm)} mm\n"
-        f"- crop: box + {model.crop.margin_mm:g} mm, {model.crop.spacing_mm:g} mm voxels, fill {model.crop.fill:g}\n"
+        f"- crop: box + {model.crop_settings.margin_mm:g} mm, {model.crop_settings.spacing_mm:g} mm voxels, fill {model.crop_settings.fill:g}\n"
     )

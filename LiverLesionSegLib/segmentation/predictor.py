@@ -203,7 +203,7 @@ class _NnunetSteps:
 
 
 def _check_crop(crop: Crop, bundle: ModelBundle) -> None:
-    wanted, grid = bundle.crop, crop.volume.grid
+    wanted, grid = bundle.crop_settings, crop.volume.grid
     found = {"margin_mm": crop.margin_mm, "fill": crop.fill, "spacing_mm": None}
     for name in sorted(bundle.crop_declared & found.keys()):
         values = spacing_kji_mm(grid) if name == "spacing_mm" else np.array([found[name]], dtype=np.float64)

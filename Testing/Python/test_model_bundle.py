@@ -324,7 +324,7 @@ def test_more_channels_are_refused(results: Path, tmp_path: Path) -> None:
 def test_the_crop_settings_come_from_the_data_set(tmp_path: Path) -> None:
     declared = {"margin_mm": 8, "spacing_mm": 0.75, "fill": 12.0}
     model = load_model(write_results(tmp_path / "r", dataset={**DATASET, "liverlesionseg": {"crop": declared}}))
-    assert (model.crop.margin_mm, model.crop.spacing_mm, model.crop.fill) == (8.0, 0.75, 12.0)
+    assert (model.crop_settings.margin_mm, model.crop_settings.spacing_mm, model.crop_settings.fill) == (8.0, 0.75, 12.0)
     assert model.crop_declared == set(declared)
     for bad in ({"margin_mm": -1}, {"spacing_mm": "fine"}, {"colour": 1}, [1]):
         dataset = {**DATASET, "liverlesionseg": {"crop": bad}}
