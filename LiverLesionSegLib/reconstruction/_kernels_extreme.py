@@ -51,7 +51,7 @@ def keep_linear(images: Any, frames: Any, first: Any, start: Any, stop: Any, own
                 a, b = narrow(a, b, at_i, step_i, max(own[0, 0] - 1, 0), min(own[0, 1], size_i - 1))
                 for c in range(a, b):
                     x, y, z = at_i + c * step_i, at_j + c * step_j, at_k + c * step_k
-                    i, j, k = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
+                    i, j, k = math.floor(x), math.floor(y), math.floor(z)
                     fi, fj, fk = x - i, y - j, z - k
                     v = images[f, r, c]
                     for corner in range(8):

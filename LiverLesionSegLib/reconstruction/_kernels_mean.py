@@ -142,8 +142,8 @@ def leaving(at: Any, step: Any, cell: Any) -> Any:
 def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any, own: Any, sums: Any) -> None:
     """Spread every pixel over 8 voxels, a run of pixels within one cell at a time. sums: (K, J, I, 2) float64, (sum, weight).
 
-    The row is walked from cell to cell as in Amanatides and Woo, "A fast voxel traversal algorithm for ray tracing" (Eurographics 1987). A pixel on the
-    border of two cells may go to either, as it weighs the same in both. Of a pixel at the grid's edge the corners within the grid count.
+    The row is walked from cell to cell as in Amanatides and Woo, "A fast voxel traversal algorithm for ray tracing" (Eurographics 1987). A pixel on
+    the border of two cells may go to either, as it weighs the same in both. Of a pixel at the grid's edge the corners within the grid count.
     """
     width = images.shape[2]
     size_j, size_i = sums.shape[1], sums.shape[2]
@@ -165,14 +165,14 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
                 a, b = narrow(a, b, at_i, step_i, own[0, 0] - 1, own[0, 1])
                 if a >= b:
                     continue
-                i, j, k = int(math.floor(at_i + a * step_i)), int(math.floor(at_j + a * step_j)), int(math.floor(at_k + a * step_k))
+                i, j, k = math.floor(at_i + a * step_i), math.floor(at_j + a * step_j), math.floor(at_k + a * step_k)
                 leave_i, next_i, way_i = leaving(at_i, step_i, i)
                 leave_j, next_j, way_j = leaving(at_j, step_j, j)
                 leave_k, next_k, way_k = leaving(at_k, step_k, k)
                 c = a
                 while c < b:
                     end = int(min(leave_i, leave_j, leave_k, b - 1)) + 1
-                    m0, m1, m2, m3 = 0, 0, 0, 0
+                    m0, m1, m2, m3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
                     for t in range(end - c):
                         v = np.int64(row[np.uint64(c + t)])
                         m0 += v
@@ -183,11 +183,11 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
                         v *= t
                         m3 += v
                     fi, fj, fk = at_i + c * step_i - i, at_j + c * step_j - j, at_k + c * step_k - k
-                    n = np.uint64(end - c)
+                    many = np.uint64(end - c)
                     add_corners(
                         flat, i, j, k, size_i, size_j, own,
                         corner_sums(fi, step_i, fj, step_j, fk, step_k, float(m0), float(m1), float(m2), float(m3)),
-                        corner_sums(fi, step_i, fj, step_j, fk, step_k, powers[n, 0], powers[n, 1], powers[n, 2], powers[n, 3]),
+                        corner_sums(fi, step_i, fj, step_j, fk, step_k, powers[many, 0], powers[many, 1], powers[many, 2], powers[many, 3]),
                     )  # fmt: skip
                     c = end
                     if leave_i < end:
@@ -219,7 +219,7 @@ def add_linear_pixels(images: Any, frames: Any, first: Any, start: Any, stop: An
                 a, b = narrow(a, b, at_i, step_i, own[0, 0] - 1, own[0, 1])
                 for c in range(a, b):
                     x, y, z = at_i + c * step_i, at_j + c * step_j, at_k + c * step_k
-                    i, j, k = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
+                    i, j, k = math.floor(x), math.floor(y), math.floor(z)
                     fi, fj, fk = x - i, y - j, z - k
                     gi, gj, gk = 1 - fi, 1 - fj, 1 - fk
                     v = float(row[np.uint64(c)])

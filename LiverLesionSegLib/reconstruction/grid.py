@@ -32,10 +32,8 @@ def frame_corners(matrices: FloatArray, image_shape: tuple[int, int], calibratio
 
 def bytes_per_voxel(settings: ReconstructionSettings) -> int:
     """Peak memory for each voxel: the accumulators, then grey level (1) and weight (4) beside them, then hole filling's buffers."""
-    if settings.compounding != "mean":
-        accumulate = 5
-    else:
-        accumulate = 8 if settings.interpolation == "nearest" else 16
+    mean = 8 if settings.interpolation == "nearest" else 16
+    accumulate = mean if settings.compounding == "mean" else 5
     # Hole filling: a copy of grey level and weight, and its own buffers (numerator, denominator, two distances, one scratch).
     filling = 5 + 20 if settings.hole_filling is not None else 0
     return max(accumulate + 5, 5 + filling)
@@ -93,7 +91,8 @@ def refuse_too_large(extent_mm: FloatArray, spacing: FloatArray, settings: Recon
     if extent_mm.max() > ODD_EXTENT_MM:
         advice += f"; but the frames span {extent_mm.max():.3g} mm, so check the sweep for wrong poses first"
     raise GridError(
-        f"At {_spacing_text(spacing)} the volume would be {size} voxels and need {needed / 1e9:.3g} GB, more than the {limit / 1e9:.3g} GB allowed: {advice}."
+        f"At {_spacing_text(spacing)} the volume would be {size} voxels and need {needed / 1e9:.3g} GB, "
+        f"more than the {limit / 1e9:.3g} GB allowed: {advice}."
     )
 
 

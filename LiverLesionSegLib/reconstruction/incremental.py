@@ -27,8 +27,8 @@ GROWTH = 0.5
 class Reconstructor:
     """Adds frames one by one, can be looked at any time, and gives the same volume as `reconstruct` on the same grid.
 
-    Without a grid, the first frame's automatic grid is the start, and the volume grows on the same voxel lattice as the sweep leaves it, by half of its
-    extent at least and within the memory limit; `preview` and `result` show the part that the frames' clip rectangles span. All methods may be
+    Without a grid, the first frame's automatic grid is the start, and the volume grows on the same voxel lattice as the sweep leaves it, by half of
+    its extent at least and within the memory limit; `preview` and `result` show the part that the frames' clip rectangles span. All methods may be
     called from different threads, one at a time.
     """
 
