@@ -37,7 +37,9 @@ _HOME = {
     "export_surface": "saving",
     "open_scene": "saving",
     "save_scene": "saving",
+    "Picture": "rendering",
     "RenderSettings": "rendering",
+    "check_offscreen": "rendering",
     "render_scene": "rendering",
 }
 

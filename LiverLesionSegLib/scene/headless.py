@@ -117,7 +117,8 @@ class HeadlessScene:
         self.scene.Clear(True)
         for name, logic in self._logics.items():
             self._application_logic.SetModuleLogic(name, None)
-            logic.SetMRMLScene(None)
+            if name != "Segmentations":  # which would look for a subject hierarchy in no scene, and complain; it lets go of its own accord
+                logic.SetMRMLScene(None)
             logic.SetMRMLApplicationLogic(None)
         self._logics.clear()
         self._application_logic.GetColorLogic().SetMRMLScene(None)
