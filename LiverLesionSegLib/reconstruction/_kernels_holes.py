@@ -59,11 +59,14 @@ def weighted_sum(source: Any, taps: Any, axis: int, k0: int, k1: int, target: An
 def fill_by_sticks(
     values: Any, seen: Any, wanted: Any, ways: Any, lengths: Any, steps: Any, most: int, k0: int, k1: int, filled: Any, made: Any
 ) -> None:
-    """Fill `wanted` voxels (K, J, I) by the `most` shortest sticks: ways (13, 3) in (k, j, i), their step lengths in mm and numbers of steps.
+    """Fill `wanted` voxels (K, J, I) by the `most` shortest sticks.
 
+    ways: (13, 3) directions (k, j, i); lengths: of their steps, mm; steps: the most that a stick may have.
     filled: uint8 grey levels, made: bool, where a stick was found; both (K, J, I).
     """
     size_k, size_j, size_i = values.shape
+    reached = np.zeros(2, np.int64)
+    ends = np.zeros(2)
     best = np.empty(most)
     levels = np.empty(most)
     for k in range(k0, k1):
@@ -73,8 +76,7 @@ def fill_by_sticks(
                     continue
                 found = 0
                 for way in range(len(ways)):
-                    reached = np.zeros(2, np.int64)
-                    ends = np.zeros(2)
+                    reached[0], reached[1] = 0, 0
                     for side in range(2):
                         sign = 1 - 2 * side
                         for step in range(1, steps[way] + 1):
@@ -87,7 +89,7 @@ def fill_by_sticks(
                                 break
                         if reached[side] == 0:
                             break
-                    if reached[0] == 0 or reached[1] == 0:
+                    if reached[0] == 0 or reached[1] == 0 or reached[0] + reached[1] > steps[way]:
                         continue
                     total = reached[0] + reached[1]
                     length = total * lengths[way]

@@ -19,7 +19,14 @@ SHARE_OF_AVAILABLE = 0.5
 """Share of the available memory that a reconstruction may take when no limit is set."""
 
 ODD_EXTENT_MM = 1000.0
-"""A sweep that spans more than this on an axis has a wrong pose or wrong units."""
+"""A sweep that spans more than this on an axis probably has a wrong pose or wrong units."""
+
+LARGEST_EXTENT_MM = 10_000.0
+"""No tracker reaches this far."""
+
+
+ABSURD_VOXELS = 1e12
+"""Voxel coordinates beyond this belong to no volume."""
 
 
 def frame_corners(matrices: FloatArray, image_shape: tuple[int, int], calibration: Calibration) -> FloatArray:
@@ -87,6 +94,8 @@ def refuse_too_large(extent_mm: FloatArray, spacing: FloatArray, settings: Recon
     if needed <= limit:
         return
     size = " x ".join(f"{n:.3g}" if n > 10**6 else str(n) for n in shape[::-1])
+    if estimate_memory((1, 1, 1), settings) > limit:
+        raise GridError(f"The memory limit of {limit} bytes does not hold a single voxel; allow more memory.")
     advice = f"a spacing of {_spacing_text(fitting_spacing(extent_mm, spacing, settings, limit))} would fit"
     if extent_mm.max() > ODD_EXTENT_MM:
         advice += f"; but the frames span {extent_mm.max():.3g} mm, so check the sweep for wrong poses first"
@@ -101,14 +110,14 @@ def refuse_large_grid(grid: Grid, settings: ReconstructionSettings) -> None:
     refuse_too_large(grid.spacing_mm * (np.array(grid.shape[::-1], dtype=np.float64) - 1.0), grid.spacing_mm, settings)
 
 
-def bounds_mm(corners: FloatArray, axes: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """Least and greatest coordinates (3,) of (..., 3) `corners`. Raises GridError when they are too far apart to be numbers."""
-    points = corners.reshape(-1, 3) if axes is None else corners.reshape(-1, 3) @ axes
+def bounds_mm(corners: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Least and greatest coordinates (3,) of (..., 3) `corners`, mm. Raises GridError when they are farther apart than LARGEST_EXTENT_MM."""
+    points = corners.reshape(-1, 3)
     low, high = points.min(axis=0), points.max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         extent = high - low
-    if not np.all(np.isfinite(extent)) or extent.max() > 1e15:
-        raise GridError("The frames' poses lie too far apart for any volume; check the sweep for wrong poses or wrong units.")
+    if not np.all(np.isfinite(extent)) or extent.max() > LARGEST_EXTENT_MM:
+        raise GridError(f"The frames span {extent.max():.3g} mm, farther than any tracker reaches; check the sweep for wrong poses or wrong units.")
     return low, high
 
 
@@ -139,7 +148,12 @@ def automatic_grid(
 
 def pixel_to_voxel(matrices: FloatArray, grid: Grid) -> FloatArray:
     """(N, 3, 4): pixels (column, row, 0, 1) to continuous voxel indices (i, j, k) of `grid`, from (N, 4, 4) image-to-reference matrices."""
-    return np.ascontiguousarray((ras_to_ijk(grid) @ np.asarray(matrices, dtype=np.float64))[:, :3, :])
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.ascontiguousarray((ras_to_ijk(grid) @ np.asarray(matrices, dtype=np.float64))[:, :3, :])
+    # Poses out of all bounds: put where no grid is, so that the kernels need not care for infinities.
+    absurd = ~(np.abs(result) < ABSURD_VOXELS).all(axis=(1, 2))
+    result[absurd] = (0.0, 0.0, 0.0, -ABSURD_VOXELS)
+    return result
 
 
 def sub_lattice(grid: Grid, first_ijk: FloatArray, shape: tuple[int, int, int], step: int = 1) -> Grid:

@@ -107,7 +107,7 @@ def _fill_by_sticks(
 ) -> tuple[NDArray[np.uint8], Mask]:
     ways = np.array(WAYS, dtype=np.int64)
     lengths = np.linalg.norm(ways * spacing, axis=1)
-    steps = np.floor(settings.maximum_distance_mm / lengths * (1 + 1e-6)).astype(np.int64)
+    steps = np.floor(2 * settings.maximum_distance_mm / lengths * (1 + 1e-6)).astype(np.int64)
     stop_if_cancelled(cancelled)
     filled = np.zeros(volume.array.shape, dtype=np.uint8)
     made = np.zeros(volume.array.shape, dtype=bool)
@@ -124,7 +124,7 @@ def _fill_by_sticks(
         stop_if_cancelled(cancelled)
         first, first_level = _reach(volume, voxels, way, int(steps[number]))
         other, other_level = _reach(volume, voxels, -way, int(steps[number]))
-        both = (first > 0) & (other > 0)
+        both = (first > 0) & (other > 0) & (first + other <= steps[number])
         total = np.maximum(first + other, 1)
         length[both, number] = (total * lengths[number])[both]
         level[both, number] = ((first_level * other + other_level * first) / total)[both]

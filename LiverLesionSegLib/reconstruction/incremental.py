@@ -8,7 +8,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GridError, SweepError
+from ..errors import SweepError
 from ..geometry import grid_from_axes
 from ..types import Calibration, FloatArray, Grid, Volume
 from ._accumulator import Accumulator
@@ -95,10 +95,9 @@ class Reconstructor:
         else:
             lattice = self._lattice
         origin = lattice.ijk_to_ras[:3, 3]
+        bounds_mm(np.vstack([corners[0], origin]))  # not too far from the frames before
         low_mm, high_mm = bounds_mm(corners)
         low_voxel, high_voxel = (low_mm - origin) / spacing, (high_mm - origin) / spacing
-        if max(float(np.abs(low_voxel).max()), float(np.abs(high_voxel).max())) > 2**40:
-            raise GridError("The frame's pose lies too far from the others for any volume; check the tracking, or skip the frame.")
         # A hair inwards: a corner that falls on a voxel centre but for rounding does not ask for one more voxel.
         low = np.floor(low_voxel + 1e-6).astype(np.int64)
         stop = np.ceil(high_voxel - 1e-6).astype(np.int64) + 1

@@ -20,6 +20,8 @@ MINIMUM_WEIGHT = 1e-3
 FILLED_WEIGHT = 1e-4
 """The weight of every voxel that hole filling made up: positive, so that it counts as seen, and below that of any measured voxel."""
 
+LEAST_SPACING_MM, GREATEST_SPACING_MM = 1e-3, 1e4
+
 EXTREME_CORNER_WEIGHT = 0.125
 """Under maximum and latest a pixel counts only for voxels with at least this trilinear weight (the rule of PLUS's reconstruction)."""
 
@@ -35,7 +37,7 @@ class HoleFillingSettings:
 
     method: "gaussian", normalised convolution (Knutsson and Westin, 1993) of the seen voxels within `maximum_distance_mm`, or "stick", linear
         interpolation along the shortest straight lines through the voxel that end in seen voxels on both sides.
-    maximum_distance_mm: no voxel farther than this from every seen voxel is filled, and no stick reaches farther to either side.
+    maximum_distance_mm: no voxel farther than this from every seen voxel is filled, and no stick is longer than twice this.
     sigma_mm: of the Gaussian; None: half of the maximum distance.
     enclosed_only: fill only gaps that lie between seen voxels (the morphological closing by a ball of the maximum distance), so that the
         volume does not grow outwards. Sticks never grow it.
@@ -92,10 +94,12 @@ class ReconstructionSettings:
 
 
 def check_spacing(spacing_mm: float | tuple[float, float, float]) -> tuple[float, float, float]:
-    """The spacing along i, j, k, mm. Raises GridError unless it is one or three positive finite numbers."""
+    """The spacing along i, j, k, mm. Raises GridError unless it is one number or three from LEAST_SPACING_MM to GREATEST_SPACING_MM."""
     values = tuple(float(s) for s in spacing_mm) if isinstance(spacing_mm, tuple | list) else (float(spacing_mm),) * 3
-    if len(values) != 3 or not all(math.isfinite(s) and s > 0 for s in values):
-        raise GridError(f"The spacing {spacing_mm} mm is not usable; give one or three positive numbers.")
+    if len(values) != 3 or not all(LEAST_SPACING_MM <= s <= GREATEST_SPACING_MM for s in values):
+        raise GridError(
+            f"The spacing {spacing_mm} mm is not usable; give one number, or three, from {LEAST_SPACING_MM:g} to {GREATEST_SPACING_MM:g}."
+        )
     return values[0], values[1], values[2]
 
 
