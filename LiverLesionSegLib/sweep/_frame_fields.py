@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..types import FloatArray, Sweep
 from ._header import SequenceHeader
+from .transform_graph import split_name
 
 
 def parse_matrix(text: str) -> FloatArray | None:
@@ -33,7 +34,7 @@ def sweep_from_fields(header: SequenceHeader, images: NDArray[np.uint8]) -> Swee
     image_ok = np.ones(count, dtype=bool)
     for field, values in header.frame_fields.items():
         name = field.removesuffix("Status").removesuffix("Transform")
-        if field in (f"{name}Transform", f"{name}TransformStatus") and "To" in name[1:]:
+        if field in (f"{name}Transform", f"{name}TransformStatus") and split_name(name)[0]:
             if name not in matrices:
                 matrices[name], statuses[name] = _transform(header, name, count, warnings)
         elif field == "Timestamp":

@@ -77,7 +77,7 @@ class SequenceHeader:
 
     def check_frame_numbers(self) -> None:
         """Raises SweepError when a field belongs to a frame that the header's size does not have, or nearly no frame has a field."""
-        last = max((max(values) for values in self.frame_fields.values()), default=-1)
+        last = max((frame for values in self.frame_fields.values() for frame in values), default=-1)
         if last >= self.frames:
             raise SweepError(
                 f"{self.path}: the header declares {self.frames} frames but has fields of frame {last}; the file was damaged or cut while it was "
@@ -109,7 +109,7 @@ def header_lines(stream: BinaryIO, path: Path, last_field: str | None = None) ->
         if not line.strip():
             return lines
         lines.append(line)
-        if last_field and line.startswith(last_field):
+        if last_field and line.partition("=")[0].strip() == last_field:
             return lines
 
 
@@ -121,6 +121,13 @@ def numbers(path: Path, key: str, text: str, kind: type = int) -> list:
         raise SweepError(
             f"{path}: {key} is “{text[:60]}”, which is not a list of numbers; the header was damaged, export the recording again."
         ) from error
+
+
+def check_dimension(path: Path, key: str, text: str | None, sizes: list[int], kinds: str) -> None:
+    """Raises SweepError when the declared number of axes is not that of `sizes`. IGSIO does not count the colour axis, others do."""
+    colours = sum(_axis_letter(kind) == "C" for kind in kinds.split())
+    if text is not None and numbers(path, key, text) not in ([len(sizes)], [len(sizes) - colours]):
+        raise SweepError(f"{path}: {key} is {text[:20]} but there are {len(sizes)} sizes; the header was damaged, export the recording again.")
 
 
 def layout(path: Path, sizes: list[int], kinds: list[str] | None) -> tuple[str, tuple[int, ...]]:

@@ -43,7 +43,10 @@ def read_pixels(
     flip_rows, flip_columns = flips(block.path, orientation)
     check_plausible(block)
     _check_memory(block, frames * rows * columns)
-    scale = None if block.dtype == np.uint8 else _scale(block, progress, cancelled, warnings)
+    scale = None
+    if block.dtype != np.uint8:
+        scale = _scale(block, _part_of(progress, 0.0), cancelled, warnings)
+        progress = _part_of(progress, 0.5)
     try:
         images = np.empty((frames, rows, columns), dtype=np.uint8)
     except MemoryError as error:
@@ -142,6 +145,11 @@ def _scale(block: PixelBlock, progress: Progress | None, cancelled: IsCancelled 
     warnings.append(f"Pixels are {name}; the range {low:g} to {high:g} was scaled to grey levels 0 to 255.")
     span = high - low
     return low, 255.0 / span if 0 < span < np.inf else 0.0
+
+
+def _part_of(progress: Progress | None, start: float) -> Progress | None:
+    """The half of `progress` from `start` on, for one of two passes."""
+    return None if progress is None else lambda fraction, text: progress(start + fraction / 2, text)
 
 
 def _check_memory(block: PixelBlock, size: int) -> None:

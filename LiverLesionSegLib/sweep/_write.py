@@ -10,9 +10,10 @@ from pathlib import Path
 from ..types import Sweep
 from ._frame_fields import frame_lines
 from ._pixels import PIECE_BYTES
+from .metaimage import LAYOUT_FIELDS
 from .nrrd_header import RENAMED
 
-_UNSAFE_IN_KEY = re.compile(r"[=:\r\n]")
+_UNSAFE_IN_KEY = re.compile(r"^[#\s]|[=:\r\n]")
 _LINE_END = re.compile(r"[\r\n]")
 
 COMPRESSION_LEVEL = 3
@@ -46,7 +47,7 @@ def write_metaimage(path: Path, sweep: Sweep, compress: bool) -> None:
             ("ElementType", "MET_UCHAR"),
             ("Offset", "0 0 0"),
             ("TransformMatrix", "1 0 0 0 1 0 0 0 1"),
-            *header.items(),
+            *((key, text) for key, text in header.items() if key not in LAYOUT_FIELDS),
         ]
         stream.write(text_lines(after, " = "))
         for frame in range(frames):

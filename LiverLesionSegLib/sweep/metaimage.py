@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SweepError
-from ._header import PixelBlock, SequenceHeader, header_lines, layout, numbers
+from ._header import PixelBlock, SequenceHeader, check_dimension, header_lines, layout, numbers
 
 ELEMENT_TYPES = {
     "MET_UCHAR": "u1",
@@ -58,10 +58,7 @@ def _pixel_block(path: Path, offset: int, fields: dict[str, str]) -> PixelBlock:
     if _flag(fields, "BinaryData", True) is False:
         raise SweepError(f"{path}: pixels written as text are not supported; export the recording with BinaryData = True.")
     sizes = numbers(path, "DimSize", fields["DimSize"])
-    if "NDims" in fields and numbers(path, "NDims", fields["NDims"]) != [len(sizes)]:
-        raise SweepError(
-            f"{path}: NDims is {fields['NDims'][:20]} but DimSize has {len(sizes)} numbers; the header was damaged, export the recording again."
-        )
+    check_dimension(path, "NDims", fields.get("NDims"), sizes, fields.get("Kinds", ""))
     axes, shape = layout(path, sizes, fields["Kinds"].split() if "Kinds" in fields else None)
     channels = numbers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     if channels not in ([1], [3], [4]):

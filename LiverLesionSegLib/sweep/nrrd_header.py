@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SweepError
-from ._header import PixelBlock, SequenceHeader, header_lines, layout, numbers
+from ._header import PixelBlock, SequenceHeader, check_dimension, header_lines, layout, numbers
 from .metaimage import companion
 
 TYPES = {
@@ -68,10 +68,7 @@ def _pixel_block(path: Path, offset: int, fields: dict[str, str]) -> PixelBlock:
     if encoding is None:
         raise SweepError(f"{path}: encoding “{fields['encoding'][:40]}” is not supported; save the recording with gzip or raw encoding.")
     sizes = numbers(path, "sizes", fields["sizes"])
-    if "dimension" in fields and numbers(path, "dimension", fields["dimension"]) != [len(sizes)]:
-        raise SweepError(
-            f"{path}: dimension is {fields['dimension'][:20]} but there are {len(sizes)} sizes; the header was damaged, copy the recording again."
-        )
+    check_dimension(path, "dimension", fields.get("dimension"), sizes, fields.get("kinds", ""))
     axes, shape = layout(path, sizes, fields["kinds"].split() if "kinds" in fields else None)
     for key in ("lineskip", "byteskip"):
         if numbers(path, key, fields.get(key, "0")) != [0]:

@@ -88,7 +88,8 @@ def _indices(values: list[str]) -> NDArray[np.float64]:
 def _add_transforms(header: SequenceHeader, file: Path, times: NDArray[np.float64], owners: dict[str, Path]) -> None:
     other = read_metaimage_header(file)
     other.check_frame_numbers()
-    names = [field.removesuffix("Transform") for field in other.frame_fields if field.endswith("Transform")]
+    fields = [field.removesuffix("Status") for field in other.frame_fields]
+    names = dict.fromkeys(field.removesuffix("Transform") for field in fields if field.endswith("Transform"))
     stamps = other.frame_fields.get("Timestamp", {})
     try:
         source = {frame: float(stamps[frame]) for frame in stamps}

@@ -183,6 +183,9 @@ def test_colour_becomes_luminance_and_grey_stays_exact(tmp_path: Path) -> None:
     nrrd = tmp_path / "a.seq.nrrd"
     nrrd.write_bytes(b"NRRD0004\ntype: uint8\nsizes: 3 4 1 2\nkinds: RGB-color domain domain list\nencoding: raw\n\n" + colours.tobytes())
     np.testing.assert_array_equal(read_sweep(nrrd).images, sweep.images)
+    # IGSIO puts the colour axis into DimSize and Kinds, and does not count it in NDims
+    fields = "NDims = 3\nDimSize = 3 4 1            2\nKinds = vector domain domain       list\nElementNumberOfChannels = 3"
+    np.testing.assert_array_equal(read_sweep(mha(tmp_path / "igsio.mha", fields, colours.tobytes())).images, sweep.images)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -290,6 +293,18 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_odd_names_and_texts_do_not_break_a_file(tmp_path: Path) -> None:
+    header = {"DimSize": "1 1 1", "ElementDataFileOf": "x", "a=b": "c:=d", "#c": "two\nlines", "UltrasoundImageOrientation": "MFA"}
+    sweep = Sweep(frames(), {}, {}, np.arange(3.0), np.ones(3, bool), {"we:ird": ("a\nb", None, "=")}, header)
+    for ending in ENDINGS:
+        write_sweep(tmp_path / f"a{ending}", sweep)
+        back = read_sweep(tmp_path / f"a{ending}")
+        np.testing.assert_array_equal(back.images, sweep.images)
+        assert back.header["ElementDataFileOf"] == "x"
+        assert back.header["a_b"] == "c:=d"
+        assert back.frame_fields["we_ird"][2] == "="
+
+
 def test_progress_and_cancel(tmp_path: Path) -> None:
     from LiverLesionSegLib.errors import Cancelled
 
@@ -297,6 +312,11 @@ def test_progress_and_cancel(tmp_path: Path) -> None:
     write_sweep(path, Sweep(frames(), {}, {}, np.arange(3.0), np.ones(3, bool)))
     seen: list[float] = []
     read_sweep(path, progress=lambda fraction, _: seen.append(fraction))
+    assert seen[-1] == 1.0
+    seen.clear()
+    wide = mha(tmp_path / "wide.mha", "DimSize = 5 4 3\nElementType = MET_USHORT", frames().astype("<u2").tobytes())
+    read_sweep(wide, progress=lambda fraction, _: seen.append(fraction))
+    assert seen == sorted(seen)
     assert seen[-1] == 1.0
     with pytest.raises(Cancelled):
         read_sweep(path, cancelled=lambda: True)
