@@ -22,6 +22,7 @@ _HOME = {
     "surface_node": "lesion",
     "ImagePoses": "tools",
     "image_plane_node": "tools",
+    "image_poses": "tools",
     "probe_node": "tools",
     "reference_transform": "tools",
     "tool_transform": "tools",

@@ -97,24 +97,9 @@ def _as_line(actor: Any, color: Color, width: float) -> None:
 
 
 def line_actor(polydata: Any, color: Color, width: float) -> Any:
-    """Lines of `width` pixels, not lit."""
+    """Lines of `width` pixels, not lit. Not tubes: their filter stumbles over the double points that cut surfaces have."""
     actor = _actor(polydata, color)
     _as_line(actor, color, width)
-    return actor
-
-
-def tube_actor(polydata: Any, color: Color, radius_mm: float) -> Any:
-    """Lines as unlit tubes, which software rendering draws more evenly than wide lines."""
-    import vtk
-
-    tubes = vtk.vtkTubeFilter()
-    tubes.SetInputData(polydata)
-    tubes.SetRadius(radius_mm)
-    tubes.SetNumberOfSides(8)
-    tubes.CappingOn()
-    tubes.Update()
-    actor = _actor(tubes.GetOutput(), color)
-    actor.GetProperty().SetLighting(False)
     return actor
 
 
@@ -205,15 +190,17 @@ def slice_actor(volume: Volume, to_world: FloatArray, window: tuple[float, float
     kji = np.moveaxis(indices[..., ::-1], -1, 0)
     grey = ndimage.map_coordinates(volume.array, kji, np.float32, order=1, mode="nearest")
     seen = ndimage.map_coordinates((volume.weight > 0).astype(np.uint8), np.rint(kji), order=0, mode="constant", cval=0) > 0
-    if outline is not None:
-        seen &= inside_polygon(outline, grid_u, grid_v)
     level = np.clip((grey - window[0]) / (window[1] - window[0]), 0, 1) ** 0.85
     shade = (level * 255).astype(np.uint8)
 
     rows, columns = seen.shape
     corners = np.arange(rows * columns).reshape(rows, columns)
     quads = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=-1)
-    kept = quads[seen[:-1, :-1] & seen[:-1, 1:] & seen[1:, 1:] & seen[1:, :-1]]
+    whole = seen[:-1, :-1] & seen[:-1, 1:] & seen[1:, 1:] & seen[1:, :-1]
+    if outline is not None:  # a quad with one corner inside is kept, so that no gap opens along the line drawn on the outline
+        near = inside_polygon(outline, grid_u, grid_v)
+        whole &= near[:-1, :-1] | near[:-1, 1:] | near[1:, 1:] | near[1:, :-1]
+    kept = quads[whole]
     mesh = vtk.vtkPolyData()
     points = vtk.vtkPoints()
     points.SetData(numpy_to_vtk(plane.points(grid_u, grid_v).reshape(-1, 3).astype(np.float32), deep=True))

@@ -191,28 +191,28 @@ def _fill_3d(view: View, content: Content, size: tuple[int, int], scale: float) 
     camera = renderer.GetActiveCamera()
     towards = _aim(camera, content, plane, view, size)
     if outline is not None:
-        points = _actors.world_polydata(nodes.image_plane)
-        renderer.AddActor(_actors.tube_actor(points, PLANE_COLOR, 0.35))
+        points = _actors.shifted(_actors.world_polydata(nodes.image_plane), 0.2 * towards)
+        renderer.AddActor(_actors.line_actor(points, PLANE_COLOR, 3.0 * scale))
     if content.lesion is not None:
         legend.append(("Lesion", content.lesion_color))
         renderer.AddActor(_actors.body_actor(content.lesion, content.lesion_color))
         line = _actors.cut(content.lesion, plane.origin, plane.normal)
         if line.GetNumberOfPoints():
-            renderer.AddActor(_actors.tube_actor(_actors.shifted(line, 0.15 * towards), (1.0, 0.95, 0.80), 0.3))
+            renderer.AddActor(_actors.line_actor(_actors.shifted(line, 0.15 * towards), (1.0, 0.95, 0.80), 3.0 * scale))
     if content.box is not None:
         legend.append(("Box", BOX_COLOR))
-        renderer.AddActor(_actors.tube_actor(_actors.edges(content.box), BOX_COLOR, 0.22))
+        renderer.AddActor(_actors.line_actor(_actors.edges(content.box), BOX_COLOR, 2.2 * scale))
     if outline is not None:
         legend.append(("Image plane", PLANE_COLOR))
     if nodes.probe is not None:
         legend.append(("Probe", PROBE_COLOR))
         renderer.AddActor(_actors.body_actor(_actors.world_polydata(nodes.probe), PROBE_COLOR, specular=0.5))
     if nodes.sweep_path is not None:
-        renderer.AddActor(_actors.tube_actor(_actors.world_polydata(nodes.sweep_path), PATH_COLOR, 0.25))
+        renderer.AddActor(_actors.line_actor(_actors.world_polydata(nodes.sweep_path), PATH_COLOR, 2.0 * scale))
     if content.margin is not None:
         legend.insert(1, (_margin_name(content), MARGIN_COLOR))
         line = _actors.cut(content.margin, plane.origin, plane.normal)
-        renderer.AddActor(_actors.tube_actor(_actors.shifted(line, 0.15 * towards), MARGIN_COLOR, 0.22))
+        renderer.AddActor(_actors.line_actor(_actors.shifted(line, 0.15 * towards), MARGIN_COLOR, 2.2 * scale))
         renderer.AddActor(_actors.silhouette_actor(content.margin, MARGIN_COLOR, camera, 1.6 * scale))
         for actor in _actors.shell_actors(content.margin, MARGIN_COLOR, 0.26):
             renderer.AddActor(actor)
@@ -316,12 +316,11 @@ def _fill_slice(view: View, content: Content, entry: Any, reach: float, margin: 
     plane = _actors.SlicePlane(content.target, right, up, (-wide, -high), (wide, high))
     renderer = view.renderer
     renderer.AddActor(_actors.slice_actor(content.volume, content.to_world, content.window, plane, 0.25))
-    pixel_mm = 2 * high / ((view.viewport[3] - view.viewport[1]) * size[1])
     lines = [(content.box, BOX_COLOR, 1.6), (content.margin if margin else None, MARGIN_COLOR, 1.6), (content.lesion, content.lesion_color, 3.2)]
     for n, (body, line_color, width) in enumerate(lines):
         if body is not None:
             line = _actors.shifted(_actors.cut(body, plane.origin, plane.normal), (2.0 + n) * plane.normal)
-            renderer.AddActor(_actors.tube_actor(line, line_color, width * scale * pixel_mm / 2))
+            renderer.AddActor(_actors.line_actor(line, line_color, width * scale))
     camera = renderer.GetActiveCamera()
     camera.ParallelProjectionOn()
     camera.SetParallelScale(high)

@@ -129,7 +129,6 @@ def render_scene(nodes: SceneNodes | Any, path: Path, settings: RenderSettings |
     scale = settings.oversampling * height / 1200
     views = _views.add_views(window, content, settings.layout, settings.slice_axes, settings.margin_slices, scale)
     _labels.add_caption(window, content, scale)
-    window.Render()
     _views.add_markers(window, views, content, scale)
     lesion_px = {view.name: view.to_pixels(content.target, (width, height)) for view in views}
     _write(window, path, settings)
@@ -153,10 +152,10 @@ def _write(window: Any, path: Path, settings: RenderSettings) -> None:
     large = vtk_to_numpy(grab.GetOutput().GetPointData().GetScalars())
     if large.size != width * height * factor**2 * 3:
         raise OutputError(f"{path}: the graphics driver gave a picture of another size; choose a smaller size_px than {width} x {height}.")
-    small = large.reshape(height, factor, width, factor, 3).astype(np.float32).mean(axis=(1, 3))
+    summed = large.reshape(height, factor, width, factor, 3).sum(axis=(1, 3), dtype=np.uint16)
     image = vtk.vtkImageData()
     image.SetDimensions(width, height, 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(np.rint(small).astype(np.uint8).reshape(-1, 3), deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk((summed // factor**2).astype(np.uint8).reshape(-1, 3), deep=True))
     with whole_file(path) as temporary:
         writer = vtk.vtkPNGWriter()
         writer.SetInputData(image)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import SceneError
 from ..geometry import transform_points
-from ..types import Fan, FloatArray, read_only
+from ..types import Calibration, Fan, FloatArray, Sweep, read_only
 from .nodes import Node, Scene, from_vtk_matrix, mark, new_node, to_vtk_matrix
 
 PROBE_COLOR = (0.80, 0.84, 0.88)
@@ -90,6 +90,18 @@ class ImagePoses:
             return np.asarray(self.fan.origin_px + self.fan.radii_px[0] * np.array([np.sin(middle), np.cos(middle)]))
         outline = self.outline_px()
         return np.array([outline[:, 0].mean(), outline[:, 1].min()])
+
+
+def image_poses(sweep: Sweep, calibration: Calibration) -> ImagePoses:
+    """Where the image was in each frame of `sweep`, with the fan and the clip rectangle of its calibration.
+
+    Raises SweepError when no frame has a usable pose.
+    """
+    from ..sweep.poses import frame_poses
+
+    rows, columns = sweep.images.shape[1:]
+    poses = frame_poses(sweep, calibration)
+    return ImagePoses(poses.image_to_reference, (columns, rows), calibration.fan, calibration.clip_px)
 
 
 def tool_transform(scene: Scene, name: str, matrix: Any | None = None, *, parent: Node | None = None) -> Node:

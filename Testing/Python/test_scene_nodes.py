@@ -242,6 +242,23 @@ def test_poses_without_a_usable_one_are_refused():
         ImagePoses(np.full((3, 4, 4), np.nan), (10, 10))
 
 
+def test_the_poses_of_a_sweep_go_through_calibration_and_reference():
+    from LiverLesionSegLib.scene import image_poses
+    from LiverLesionSegLib.types import Calibration, Fan, Sweep
+
+    probe = np.stack([np.eye(4), np.eye(4)])
+    probe[1, :3, 3] = (1.0, 2.0, 3.0)
+    liver = np.eye(4)
+    liver[:3, 3] = (10.0, 0.0, 0.0)
+    transforms = {"ProbeToTracker": probe, "ReferenceToTracker": np.stack([liver, liver])}
+    ok = {name: np.ones(2, dtype=bool) for name in transforms}
+    sweep = Sweep(np.zeros((2, 30, 40), np.uint8), transforms, ok, np.arange(2.0), np.ones(2, dtype=bool))
+    fan = Fan((20.0, -5.0), (-30.0, 30.0), (5.0, 30.0))
+    poses = image_poses(sweep, Calibration(np.diag([0.5, 0.5, 1.0, 1.0]), clip_px=(1, 2, 30, 20), fan=fan))
+    assert poses.image_size_px == (40, 30) and poses.fan == fan and poses.clip_px == (1, 2, 30, 20)
+    np.testing.assert_allclose(transform_points(poses.usable[1], [10.0, 4.0, 0.0]), (5.0 + 1.0 - 10.0, 2.0 + 2.0, 3.0))
+
+
 def test_a_tool_transform_is_adopted_by_name_and_nan_is_refused(scene):
     first = tool_transform(scene, "StylusToReference", np.eye(4))
     assert tool_transform(scene, "StylusToReference") is first
