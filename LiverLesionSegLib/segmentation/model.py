@@ -48,7 +48,7 @@ class ModelBundle:
     """A model that was read and verified.
 
     plans, dataset: nnU-Net's plans.json and dataset.json. configuration: the one that was trained. weights: numpy arrays by name.
-    crop_settings: how crops for this model are made. crop_declared: the crop settings that dataset.json names (`liverlesionseg.crop`); the rest are defaults.
+    crop_settings: how crops for this model are made. crop_declared: those that dataset.json names (`liverlesionseg.crop`); the rest are defaults.
     threshold: None when none was tuned. agreeing_paths: other inference paths for which the threshold holds too (measured within 1e-3).
     threshold_details: what else was recorded when it was tuned (curve, areas, ...), JSON values.
     warnings: what had to be chosen while loading, one sentence each.

@@ -1,0 +1,58 @@
+"""What runs in the process of its own that nnU-Net gets: `python -m LiverLesionSegLib.training._nnunet_process {plan|train} JSON`.
+
+nnU-Net reads its environment variables at import, prints, and starts pools; in a process of its own none of that touches the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+
+def _skip_primus() -> None:
+    """nnU-Net imports each of its trainer modules to find one by name; this one needs torchvision, which need not fit the torch that is there."""
+    name = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
+    sys.modules.setdefault(name, types.ModuleType(name))
+
+
+def plan(order: dict[str, Any]) -> None:
+    """Fingerprint, nnU-Net's own plans, our configuration put into them, preprocessing."""
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
+
+    number, processes = int(order["dataset_number"]), int(order["processes"])
+    extract_fingerprints([number], num_processes=processes, check_dataset_integrity=True, show_progress_bar=False)
+    plan_experiments([number])
+    folder = Path(order["preprocessed"])
+    own = json.loads((folder / "nnUNetPlans.json").read_text(encoding="utf-8"))
+    name = order["plans_name"]
+    configuration = {**own["configurations"]["3d_fullres"], **order["configuration"], "data_identifier": f"{name}_3d_fullres"}
+    merged = {**own, "plans_name": name, "configurations": {"3d_fullres": configuration}, **order["plans"]}
+    (folder / f"{name}.json").write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
+    preprocess([number], name, configurations=("3d_fullres",), num_processes=(processes,), show_progress_bar=False)
+
+
+def train(order: dict[str, Any]) -> None:
+    """nnU-Net's training loop alone; validation is left to the path that ships."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+
+    if order["device"] == "cpu":
+        torch.set_num_threads(int(order["threads"]))
+    torch.manual_seed(int(order["seed"]))
+    trainer = get_trainer_from_args(
+        order["dataset"], "3d_fullres", 0, order["trainer"], order["plans_name"], bool(order["resume"]), torch.device(order["device"])
+    )
+    trainer.num_epochs = int(order["epochs"])
+    trainer.num_iterations_per_epoch = int(order["iterations_per_epoch"])
+    trainer.num_val_iterations_per_epoch = int(order["validation_iterations"])
+    trainer.save_every = int(order["save_every"])
+    maybe_load_checkpoint(trainer, bool(order["resume"]), False)
+    trainer.run_training()
+
+
+if __name__ == "__main__":
+    _skip_primus()
+    {"plan": plan, "train": train}[sys.argv[1]](json.loads(sys.argv[2]))

@@ -1,0 +1,128 @@
+"""nnU-Net raw data sets, written from arrays: `imagesTr`, `labelsTr`, `dataset.json` and `splits_final.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, OutputError
+from ..files.atomic import output_folder
+from ..files.volumes import write_array
+from ..progress import IsCancelled, Progress, report, stop_if_cancelled
+from ..segmentation.crop import CropSettings
+from ..types import Grid
+
+SPLITS = "splits_final.json"
+FILE_ENDING = ".nrrd"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCase:
+    """One image to learn from or to validate on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool.
+
+    split: "train" or "validation". Several boxes of one patient are several cases, and must be in one split.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    grid: Grid
+    split: Literal["train", "validation"] = "train"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(f"Case {self.name[:60]!r}: name it with letters, digits, '_' and '-' only, nnU-Net makes file names of it.")
+        if self.split not in ("train", "validation"):
+            raise InputError(f"Case {self.name}: split {self.split!r} is not known; give train or validation.")
+        if self.image.shape != self.grid.shape or self.truth.shape != self.grid.shape:
+            raise InputError(f"Case {self.name}: image {self.image.shape} and truth {self.truth.shape} must both be on the grid {self.grid.shape}.")
+        if not np.isfinite(self.image).all():
+            raise InputError(f"Case {self.name}: the image holds values that are not finite; reconstruct it again.")
+        if self.truth.dtype != np.bool_:
+            raise InputError(f"Case {self.name}: the truth must be a mask of lesion and not lesion, not {self.truth.dtype} labels.")
+
+
+def write_dataset(
+    folder: Path,
+    cases: Iterable[TrainingCase],
+    *,
+    crop_settings: CropSettings | None = None,
+    notes: Mapping[str, Any] | None = None,
+    allow_empty_truth: bool = False,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> int:
+    """Writes `folder`, named as nnU-Net wants it (`Dataset001_name`); it appears whole or not at all. Cases are taken one by one.
+
+    crop_settings: how the crops were made; kept in dataset.json, so that a model trained on them is used with the same.
+    notes: other JSON values to keep there. allow_empty_truth: take boxes without a lesion as well.
+    Returns the number of cases. Raises InputError for bad or doubled cases or a missing split, OutputError when it cannot be written.
+    """
+    folder = Path(folder)
+    if not re.fullmatch(r"Dataset\d{3}_\w+", folder.name):
+        raise InputError(f"{folder}: nnU-Net wants the name Dataset, three digits, an underscore and a name, such as Dataset101_crop.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder}: has content already; choose a new folder for the data set.")
+    output_folder(folder.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose a place that you may write to.") from error
+    part = temporary / folder.name
+    try:
+        splits = _write_cases(part, cases, allow_empty_truth, progress, cancelled)
+        count = len(splits["train"]) + len(splits["val"])
+        section = {**({} if crop_settings is None else {"crop": _crop_section(crop_settings)}), **(notes or {})}
+        description = {
+            "name": folder.name,
+            "channel_names": {"0": "ultrasound"},
+            "labels": {"background": 0, "lesion": 1},
+            "numTraining": count,
+            "file_ending": FILE_ENDING,
+            "liverlesionseg": section,
+        }
+        (part / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (part / SPLITS).write_text(json.dumps([splits], indent=2) + "\n", encoding="utf-8")
+        if folder.is_dir():
+            folder.rmdir()
+        part.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be written ({error.strerror or error}); free some space or choose another folder.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return count
+
+
+def _write_cases(
+    part: Path, cases: Iterable[TrainingCase], allow_empty_truth: bool, progress: Progress | None, cancelled: IsCancelled | None
+) -> dict[str, list[str]]:
+    splits: dict[str, list[str]] = {"train": [], "val": []}
+    for kind in ("imagesTr", "labelsTr"):
+        (part / kind).mkdir(parents=True)
+    for number, case in enumerate(cases):
+        stop_if_cancelled(cancelled)
+        if case.name in splits["train"] or case.name in splits["val"]:
+            raise InputError(f"Case {case.name} occurs twice; give every case a name of its own.")
+        if not allow_empty_truth and not case.truth.any():
+            raise InputError(f"Case {case.name}: its truth is empty; check the mask and the box, or leave the case out.")
+        write_array(part / "imagesTr" / f"{case.name}_0000{FILE_ENDING}", case.image.astype(np.float32), case.grid, {})
+        write_array(part / "labelsTr" / f"{case.name}{FILE_ENDING}", case.truth.astype(np.uint8), case.grid, {})
+        splits["train" if case.split == "train" else "val"].append(case.name)
+        report(progress, 0.0, f"{number + 1} cases written")
+    if not splits["train"] or not splits["val"]:
+        raise InputError(f"{part.name}: {len(splits['train'])} training and {len(splits['val'])} validation cases; at least one of each is needed.")
+    return splits
+
+
+def _crop_section(settings: CropSettings) -> dict[str, Any]:
+    return {key: value for key, value in asdict(settings).items() if key in ("margin_mm", "spacing_mm", "fill", "antialias")}

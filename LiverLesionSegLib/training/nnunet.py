@@ -1,0 +1,244 @@
+"""nnU-Net's planning, preprocessing and training, in a process of their own, resumable, with progress and cancel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from time import monotonic
+from typing import Any
+
+from ..errors import Cancelled, InputError, ModelError
+from ..files.atomic import output_folder
+from ..files.resources import resource
+from ..progress import IsCancelled, Progress, report
+from .dataset import SPLITS
+
+_POLL_S = 0.1
+_EPOCH = re.compile(r"Epoch (\d+)\s*$")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """trainer: a class of nnU-Net's or of nnunet_plans/trainers. device: cpu, cuda or mps. threads: of the CPU, for the network.
+
+    An epoch is `iterations_per_epoch` batches; a checkpoint to resume from is written every `save_every` epochs.
+    workers: processes that load and augment (0: none; the network waits, which on a CPU costs little and spares memory).
+    """
+
+    trainer: str = "LiverLesionSegPaperTrainer"
+    epochs: int = 100
+    iterations_per_epoch: int = 50
+    validation_iterations: int = 10
+    save_every: int = 5
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        low = {"epochs": 1, "iterations_per_epoch": 1, "validation_iterations": 1, "save_every": 1, "threads": 1, "workers": 0}
+        for name, least in low.items():
+            if getattr(self, name) < least:
+                raise InputError(f"Training with {name} = {getattr(self, name)} is not possible; give at least {least}.")
+        if self.device not in ("cpu", "cuda", "mps"):
+            raise InputError(f"nnU-Net cannot train on device {self.device!r}; choose cpu, cuda or mps.")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where nnU-Net works: root/raw holds the data sets, root/preprocessed and root/results are nnU-Net's own."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Folder of raw data sets."""
+        return self.root / "raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        """Folder of preprocessed data sets and plans."""
+        return self.root / "preprocessed"
+
+    @property
+    def results(self) -> Path:
+        """Folder of trained models."""
+        return self.root / "results"
+
+    def result(self, dataset: str, plans_name: str, trainer: str) -> Path:
+        """The results folder of one training, which `load_model` reads."""
+        return self.results / dataset / f"{trainer}__{plans_name}__3d_fullres"
+
+    def environment(self, workers: int | None = None) -> dict[str, str]:
+        """The variables of the process that nnU-Net runs in; this process's own stay as they are."""
+        variables = {f"nnUNet_{name}": str(getattr(self, name)) for name in ("raw", "preprocessed", "results")}
+        variables |= {"nnUNet_extTrainer": str(resource("nnunet_plans", "trainers")), "nnUNet_compile": "f", "nnUNet_def_n_proc": "1"}
+        if workers is not None:
+            variables["nnUNet_n_proc_DA"] = str(workers)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("nnUNet_")}
+        return {**inherited, **variables, "PYTHONUNBUFFERED": "1"}
+
+
+def prepare(
+    workplace: Workplace,
+    dataset: str,
+    plans_file: Path,
+    *,
+    processes: int = 1,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> Path:
+    """Plans and preprocesses the raw data set `dataset`; returns the plans, nnU-Net's own with the configuration of `plans_file` put in.
+
+    plans_file: JSON with `plans_name`, `configuration` (values of nnU-Net's 3d_fullres to replace), `plans` (other values of the plans),
+    and `note`, why. Raises InputError for a missing data set or plans file, ModelError when nnU-Net fails, Cancelled.
+    """
+    raw = workplace.raw / dataset
+    if not (raw / "dataset.json").is_file():
+        raise InputError(f"{raw}: no nnU-Net data set there; export one first.")
+    template = _read_object(plans_file)
+    name = template.get("plans_name")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name) or not isinstance(template.get("configuration"), dict):
+        raise InputError(f"{plans_file}: needs a plans_name (letters and digits) and a configuration; see the files in nnunet_plans.")
+    for folder in (workplace.preprocessed, workplace.results):
+        output_folder(folder)
+    target = workplace.preprocessed / dataset
+    order = {"dataset_number": int(dataset[7:10]), "processes": processes, "preprocessed": str(target), "plans_name": name}
+    order |= {"configuration": template["configuration"], "plans": template.get("plans", {})}
+    report(progress, 0.0, f"Planning and preprocessing {dataset}")
+    _run("plan", order, workplace.environment(), None, cancelled)
+    if (raw / SPLITS).is_file():
+        shutil.copyfile(raw / SPLITS, target / SPLITS)
+    report(progress, 1.0, "Preprocessed")
+    return target / f"{name}.json"
+
+
+def train(
+    workplace: Workplace,
+    dataset: str,
+    plans_name: str,
+    settings: TrainSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> Path:
+    """Trains, or goes on where a stopped training's last checkpoint stands; returns the results folder.
+
+    Raises InputError when the data set was not preprocessed with these plans, or a training stopped with other plans is to be resumed;
+    ModelError when nnU-Net fails; Cancelled, after which the last checkpoint stands.
+    """
+    settings = settings or TrainSettings()
+    plans_file = workplace.preprocessed / dataset / f"{plans_name}.json"
+    if not plans_file.is_file():
+        raise InputError(f"{plans_file}: these plans do not exist; preprocess the data set with them first.")
+    folder = workplace.result(dataset, plans_name, settings.trainer)
+    resume = any((folder / "fold_0" / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
+    if (folder / "fold_0" / "checkpoint_final.pth").is_file():
+        report(progress, 1.0, "Was trained already")
+        return folder
+    if resume:
+        before, now = (_read_object(path) for path in (folder / "plans.json", plans_file))
+        before.pop("continue_training", None)
+        if before != now:
+            raise InputError(
+                f"{folder}: was being trained with other plans than {plans_file}; finish it with those, or train under another plans_name."
+            )
+    order = {key: getattr(settings, key) for key in ("trainer", "epochs", "iterations_per_epoch", "validation_iterations", "save_every", "device")}
+    order |= {"threads": settings.threads, "seed": settings.seed, "dataset": dataset, "plans_name": plans_name, "resume": resume}
+    watch = _EpochWatch(settings.epochs, progress)
+    _run("train", order, workplace.environment(settings.workers), watch, cancelled)
+    if not (folder / "fold_0" / "checkpoint_final.pth").is_file():
+        raise ModelError(f"{folder}: the training ended without a final checkpoint; start it again to go on.")
+    report(progress, 1.0, "Trained")
+    return folder
+
+
+class _EpochWatch:
+    """Turns nnU-Net's log lines into progress with the time left."""
+
+    def __init__(self, epochs: int, progress: Progress | None) -> None:
+        self._epochs, self._progress = epochs, progress
+        self._first: tuple[int, float] | None = None
+
+    def __call__(self, line: str) -> None:
+        found = _EPOCH.search(line)
+        if not found:
+            return
+        epoch, now = int(found[1]), monotonic()
+        self._first = self._first or (epoch, now)
+        left = ""
+        if epoch > self._first[0]:
+            minutes = (now - self._first[1]) / (epoch - self._first[0]) * (self._epochs - epoch) / 60
+            left = f", {minutes:.0f} min left"
+        report(self._progress, epoch / self._epochs, f"Epoch {epoch + 1} of {self._epochs}{left}")
+
+
+def _run(task: str, order: Mapping[str, Any], environment: dict[str, str], watch: _EpochWatch | None, cancelled: IsCancelled | None) -> None:
+    command = [sys.executable, "-m", "LiverLesionSegLib.training._nnunet_process", task, json.dumps(order)]
+    # A session of its own, so that nnU-Net's pools end with it.
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=os.name == "posix"
+    )
+    lines: Queue[str | None] = Queue()
+    reader = threading.Thread(target=_pump, args=(process, lines), daemon=True)
+    reader.start()
+    last: deque[str] = deque(maxlen=30)
+    try:
+        while True:
+            if cancelled is not None and cancelled():
+                raise Cancelled("Cancelled; the last checkpoint stands.")
+            try:
+                line = lines.get(timeout=_POLL_S)
+            except Empty:
+                continue
+            if line is None:
+                break
+            last.append(line.rstrip())
+            if watch is not None:
+                watch(line)
+        process.wait()
+    finally:
+        _end(process)
+        reader.join(timeout=5)
+    if process.returncode:
+        reason = next((line for line in reversed(last) if line), "no message")
+        raise ModelError(f"nnU-Net could not {task} ({reason[:300]}); see its log in the results folder.")
+
+
+def _pump(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends the process and what it started."""
+    if process.poll() is not None:
+        return
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+    process.wait()
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({type(error).__name__}); check the file.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold a JSON object; check the file.")
+    return content
