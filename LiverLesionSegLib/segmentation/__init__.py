@@ -7,6 +7,7 @@ from typing import Any
 
 from .boxes import hand_drawn_box, inscribed_ellipsoid, tight_box
 from .crop import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume, seen_from_image
+from .region_growing import RegionGrowingSettings, region_growing
 from .surface import SurfaceSettings, surface
 from .threshold import ThresholdSettings, apply_threshold
 
@@ -16,6 +17,7 @@ _LAZY = {"load_model": "model", "write_bundle": "model", "Predictor": "predictor
 __all__ = [
     "CropSettings",
     "Predictor",
+    "RegionGrowingSettings",
     "SurfaceSettings",
     "ThresholdSettings",
     "apply_threshold",
@@ -27,6 +29,7 @@ __all__ = [
     "load_model",
     "mask_onto_volume",
     "onto_volume",
+    "region_growing",
     "seen_from_image",
     "surface",
     "tight_box",
