@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft, ndimage, signal
 
 from ..types import FloatArray
 from .fields import smooth_noise
 from .probe import LIVER_ATTENUATION_DB_CM_MHZ, ImageGeometry, Probe
+from .surroundings import GAS_ATTENUATION
 from .tissue import Tissue
 
 PLANES = (-1.5, -0.75, 0.0, 0.75, 1.5)
 """Where the slice is sampled across its thickness, in standard deviations of its profile."""
+REVERBERATION = np.float32(0.05)
+"""Amplitude of an interface's second echo against its first."""
+GAS_TAIL_MM, GAS_BEAT_MM = 6.0, 1.1
+"""Length over which the tail behind a bubble fades to 1/e, and the distance of its bands."""
 EDGE_BEAMS = 12
 """Beams beyond the fan on either side, so that the lateral convolution wraps around outside what is shown."""
 LOOK_STEP = 1.8
@@ -47,8 +52,13 @@ class Imager:
         # Contact and the aperture's loss at the edge of the array: beams differ slowly in strength.
         profile = smooth_noise(rng, (len(angle),), (1.0,), beams / 5)
         edge = np.abs(angle) / half
-        self._contact = (10 ** ((0.8 * profile - 2.5 * np.clip(edge - 0.75, 0, 1) * 4 * rng.uniform(0.2, 1.0)) / 20)).astype(np.float32)
-        level = probe.dynamic_range_db * (probe.parenchyma_grey / 255) ** (1 / probe.grey_exponent)
+        profile = np.minimum(profile * np.float32(probe.contact_db), probe.contact_db / 2)
+        self._contact = (10 ** ((profile - 2.5 * np.clip(edge - 0.75, 0, 1) * 4 * rng.uniform(0.2, 1.0)) / 20)).astype(np.float32)
+        # The transmit pulse rings on in the face: bands that stand still in every frame.
+        bands = smooth_noise(rng, (len(self.depth), len(angle)), (self._step, 0.02), max(0.6, 3 * self._step))
+        ringing = np.maximum(1.0 + bands, 0) * np.exp(-self.depth / probe.ringing_mm)[:, None] * 10 ** (probe.ringing_db / 20)
+        self._ringing = ringing.astype(np.float32)
+        level = probe.dynamic_range_db * ((probe.parenchyma_grey - probe.floor_grey) / (255 - probe.floor_grey)) ** (1 / probe.grey_exponent)
         self._offset_db = level + gain_db
         self._prepare_conversion(angle, radius)
 
@@ -99,7 +109,10 @@ class Imager:
             if offset == 0.0:
                 loss = tissue.attenuation.reshape(-1)[index]
                 mirror = [tissue.specular[axis].reshape(-1)[index].astype(np.float32) for axis in range(3)]
-        echo += self._mirror_echo(pose, mirror)
+        smooth = self._mirror_echo(pose, mirror)
+        echo += smooth
+        echo += self._ringing
+        self._add_reverberation(echo, smooth, loss, rng)
         echo *= np.exp(np.cumsum(loss, axis=0) * np.float32(-np.log(10) / 20 * 2 * probe.frequency_mhz * self._step / 10))
         echo *= self._contact
         noise = rng.standard_normal((*echo.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
@@ -114,6 +127,29 @@ class Imager:
         result /= np.float32(len(self._transfer))
         return result
 
+    def _add_reverberation(
+        self, echo: NDArray[np.complex64], smooth: NDArray[np.float32], loss: NDArray[np.float32], rng: np.random.Generator
+    ) -> None:
+        """Echoes that went to and fro, in place: a strong interface again at twice its depth, and the tail behind gas.
+
+        (Feldman, Katyal and Blackwood, "US artifacts", RadioGraphics 2009.)
+        """
+        echo += REVERBERATION * smooth[np.arange(len(echo)) // 2]
+        gas = np.maximum(loss - np.float32(0.5 * GAS_ATTENUATION), 0)
+        if not gas.any():
+            return
+        # The bubble's ringing: an exponential tail, whose speckle comes from the bubble itself and so runs straight down the beam.
+        fade = np.float32(np.exp(-self._step / GAS_TAIL_MM))
+        beams = np.flatnonzero(gas.any(axis=0))
+        tail = signal.lfilter([self._step], [1.0, -fade], gas[:, beams], axis=0).astype(np.float32)
+        beat = 1 + 0.8 * np.sin(2 * np.pi * self.depth / GAS_BEAT_MM, dtype=np.float32)[:, None]
+        phase = rng.standard_normal((2, len(beams)), dtype=np.float32)
+        # The gas's own attenuation is undone here: the tail is sound that stays in front of it and leaks out late.
+        undo = np.exp(
+            np.cumsum(loss[:, beams] - LIVER_ATTENUATION_DB_CM_MHZ, axis=0) * np.float32(np.log(10) / 10 * self.probe.frequency_mhz * self._step / 10)
+        )
+        echo[:, beams] += np.float32(0.8) * tail * beat * (phase[0] + 1j * phase[1]) * np.minimum(undo, 1e3)
+
     def _mirror_echo(self, pose: FloatArray, mirror: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Echo of smooth interfaces: strength times cosine to the fourth of the angle between beam and normal."""
         ray = pose[:3, :3].astype(np.float32) @ self._ray
@@ -126,7 +162,10 @@ class Imager:
         """Amplitude to grey levels 0..255 (float)."""
         probe = self.probe
         decibel = 20 * np.log10(np.maximum(envelope, 1e-6)) + np.float32(self._offset_db)
-        return np.asarray(255 * np.clip(decibel / np.float32(probe.dynamic_range_db), 0, 1) ** np.float32(probe.grey_exponent), dtype=np.float32)
+        grey = np.clip(decibel / np.float32(probe.dynamic_range_db), 0, 1) ** np.float32(probe.grey_exponent)
+        grey *= np.float32(255 - probe.floor_grey)
+        grey += np.float32(probe.floor_grey)
+        return np.asarray(grey, dtype=np.float32)
 
     def frame(self, pose: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
         """(rows, columns) uint8 image of the frame at `pose` ((4, 4) Fan to Anatomy); `rng` gives its electronic noise."""

@@ -84,10 +84,10 @@ class Lesion:
         inside = self.depth_inside(points)
         part = _step(inside / self.edge_mm)
         size = float(np.mean(self.radii))
-        core = _step((inside - (1 - self.core_fraction) * size) / (0.12 * size))
+        core = _step((inside - (1 - self.core_fraction) * size) / (0.2 * size) + 0.6 * texture)
         decibel = self.contrast_db + (self.core_db - self.contrast_db) * core + self.texture_db * texture
         halo = _step(inside / (0.5 * self.edge_mm)) * _step((self.halo_mm - inside) / 0.4)
-        decibel = decibel + self.halo_db * halo
+        decibel = decibel + self.halo_db * halo * np.clip(0.8 + 0.5 * texture, 0.1, 1.6)
         if self.necrosis is not None:
             centre, radius = np.asarray(self.necrosis[:3]), self.necrosis[3]
             pool = _step((radius * (1 + 0.15 * texture) - np.linalg.norm(points - centre, axis=-1)) / 0.5) * _step((inside - 1.5) / 0.5)
@@ -145,7 +145,7 @@ def draw_echogenicity(rng: np.random.Generator, settings: PhantomSettings) -> st
 
 def make_lesion(rng: np.random.Generator, settings: PhantomSettings, volume_ml: float, echogenicity: str, centre: FloatArray) -> Lesion:
     """A lesion of `volume_ml` about `centre` (Anatomy mm), with a shape and a look drawn from `rng`."""
-    radii = _radii(rng, roughness=float(rng.uniform(0.15, 0.5)))
+    radii = _radii(rng, roughness=float(rng.uniform(0.1, 0.36)))
     stretch = np.exp(rng.normal(0, 0.12, 3))
     stretch /= np.prod(stretch) ** (1 / 3)
     weights = np.sin(np.linspace(0, np.pi, TABLE[0]))[:, None]
@@ -154,7 +154,7 @@ def make_lesion(rng: np.random.Generator, settings: PhantomSettings, volume_ml: 
     radii = radii * radius / mean_cube ** (1 / 3)
     to_unit = np.diag(1 / stretch) @ _random_rotation(rng)
 
-    contrast = {"hypo": rng.uniform(-13, -5.5), "hyper": rng.uniform(5.5, 10), "mixed": rng.uniform(-9, -4), "iso": rng.uniform(-1.8, 1.8)}[
+    contrast = {"hypo": rng.uniform(-13, -5.5), "hyper": rng.uniform(5.5, 10), "mixed": rng.uniform(-8, -3.5), "iso": rng.uniform(-1.8, 1.8)}[
         echogenicity
     ]
     target = echogenicity == "mixed"
@@ -177,12 +177,12 @@ def make_lesion(rng: np.random.Generator, settings: PhantomSettings, volume_ml: 
         radii=radii,
         echogenicity=echogenicity,
         contrast_db=float(contrast),
-        core_db=float(rng.uniform(2, 7)) if target else float(contrast + rng.uniform(-1, 1)),
+        core_db=float(rng.uniform(1, 6)) if target else float(contrast + rng.uniform(-1, 1)),
         core_fraction=float(rng.uniform(0.55, 0.8)),
-        halo_db=float(rng.uniform(-6, -2)) if halo else 0.0,
+        halo_db=float(rng.uniform(-5, -1.5)) if halo else 0.0,
         halo_mm=float(min(rng.uniform(1.0, 2.5), 0.3 * radius)),
-        edge_mm=float(rng.uniform(0.25, 1.2)),
-        texture_db=float(rng.uniform(0.4, 1.6)),
+        edge_mm=float(rng.uniform(0.3, 1.6)),
+        texture_db=float(rng.uniform(0.5, 2.0)),
         attenuation=float(rng.uniform(0.0, 0.35) if contrast > -8 else rng.uniform(-0.1, 0.1)),
         necrosis=necrosis,
         calcifications=stones,

@@ -5,12 +5,13 @@ The Fan frame, in mm: origin at the centre of the probe's face, +x right in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Calibration, Fan, FloatArray
+from .settings import PhantomSettings
 
 SOUND_SPEED_MM_PER_US = 1.54
 """Soft tissue, 1540 m/s: what scanners assume (IEC 61391-1)."""
@@ -28,8 +29,11 @@ class Probe:
     Ultrasound Imaging, 2nd ed. 2014, chapter 6).
     elevation_*: slice thickness, an hourglass of the fixed acoustic lens: height at the face, focal depth and width there.
     looks: number of sub-apertures whose envelopes are averaged (spatial compounding: Trahey, Smith and von Ramm, IEEE UFFC 1986).
-    dynamic_range_db, grey_exponent: grey = 255 ((dB + range) / range) ** exponent; parenchyma_grey: where normal liver comes to lie.
+    dynamic_range_db, grey_exponent: grey = 255 ((dB + range) / range) ** exponent; parenchyma_grey: where normal liver comes
+    to lie; floor_grey: what no echo gives.
     noise_db: electronic noise against liver's echo at the face; tgc_maximum_db: the most that the time-gain compensation adds.
+    body_wall_mm: (least, most) thickness of what lies between probe and liver; contact_db: how unevenly the beams couple;
+    ringing_db, ringing_mm: the echo of the transmit pulse in the face itself, and the depth over which it fades to 1/e.
     voxel_mm: sampling of the scatterers along x, y, z of the sweep's mean frame.
     """
 
@@ -49,12 +53,16 @@ class Probe:
     dynamic_range_db: float
     grey_exponent: float
     parenchyma_grey: float
+    floor_grey: float
     noise_db: float
     tgc_maximum_db: float
     beams: int
     step_mm: float
     voxel_mm: tuple[float, float, float]
     body_wall_mm: tuple[float, float] = (0.0, 0.0)
+    contact_db: float = 1.0
+    ringing_db: float = 8.0
+    ringing_mm: float = 1.2
 
     @property
     def wavelength_mm(self) -> float:
@@ -76,7 +84,7 @@ OPEN_SURGERY = Probe(
     frequency_mhz=7.5,
     radius_mm=30.0,
     half_angle_deg=31.0,
-    depth_mm=62.0,
+    depth_mm=56.0,
     axial_fwhm_mm=0.38,
     f_number=2.2,
     aperture_mm=14.0,
@@ -88,6 +96,7 @@ OPEN_SURGERY = Probe(
     dynamic_range_db=65.0,
     grey_exponent=1.2,
     parenchyma_grey=85.0,
+    floor_grey=2.0,
     noise_db=-45.0,
     tgc_maximum_db=44.0,
     beams=224,
@@ -102,27 +111,69 @@ TRANSCUTANEOUS = Probe(
     radius_mm=50.8,
     half_angle_deg=30.28,
     depth_mm=177.2,
-    axial_fwhm_mm=1.0,
-    f_number=2.0,
-    aperture_mm=16.0,
+    axial_fwhm_mm=0.85,
+    f_number=2.6,
+    aperture_mm=28.0,
     lateral_factor=1.2,
     elevation_height_mm=13.0,
     elevation_focus_mm=75.0,
     elevation_fwhm_mm=3.5,
-    looks=3,
-    dynamic_range_db=60.0,
-    grey_exponent=1.8,
-    parenchyma_grey=36.0,
-    noise_db=-45.0,
-    tgc_maximum_db=40.0,
+    looks=5,
+    dynamic_range_db=58.0,
+    grey_exponent=3.0,
+    parenchyma_grey=42.0,
+    floor_grey=7.0,
+    noise_db=-50.0,
+    tgc_maximum_db=36.0,
     beams=224,
     step_mm=0.3,
     voxel_mm=(0.6, 0.4, 1.5),
     body_wall_mm=(20.0, 30.0),
+    contact_db=4.0,
 )
 """Abdominal convex probe, 2-5 MHz; its fan is that of a real recorded sweep."""
 
 PRESETS = {probe.name: probe for probe in (OPEN_SURGERY, TRANSCUTANEOUS)}
+
+
+def probe_of(settings: PhantomSettings) -> Probe:
+    """The preset that `settings` name, with the fan and the frequency that they change: widths of pulse and beam go with the wavelength."""
+    probe = PRESETS[settings.probe]
+    depth = probe.depth_mm if settings.depth_mm is None else settings.depth_mm
+    frequency = probe.frequency_mhz if settings.frequency_mhz is None else settings.frequency_mhz
+    return replace(
+        probe,
+        depth_mm=depth,
+        half_angle_deg=probe.half_angle_deg if settings.half_angle_deg is None else settings.half_angle_deg,
+        frequency_mhz=frequency,
+        axial_fwhm_mm=probe.axial_fwhm_mm * probe.frequency_mhz / frequency,
+    )
+
+
+def as_set_up(rng: np.random.Generator, probe: Probe, variation: float) -> Probe:
+    """The same probe on a scanner as the next operator sets it: band, apertures, compounding, compression and noise; its fan stays.
+
+    variation: 0 for none, 1 for what differs between good scanners and presets.
+    """
+
+    def about(value: float, spread: float) -> float:
+        return value * float(np.exp(np.clip(rng.normal(0, spread * variation), -2.5 * spread, 2.5 * spread)))
+
+    return replace(
+        probe,
+        frequency_mhz=about(probe.frequency_mhz, 0.1),
+        axial_fwhm_mm=about(probe.axial_fwhm_mm, 0.15),
+        f_number=about(probe.f_number, 0.12),
+        aperture_mm=about(probe.aperture_mm, 0.12),
+        elevation_fwhm_mm=about(probe.elevation_fwhm_mm, 0.1),
+        looks=max(1, probe.looks + (int(rng.integers(-1, 3)) if variation > 0 else 0)),
+        dynamic_range_db=about(probe.dynamic_range_db, 0.12),
+        grey_exponent=about(probe.grey_exponent, 0.15),
+        parenchyma_grey=about(probe.parenchyma_grey, 0.15),
+        noise_db=probe.noise_db + 2.5 * variation * float(rng.standard_normal()),
+        tgc_maximum_db=about(probe.tgc_maximum_db, 0.08),
+        ringing_db=probe.ringing_db + 5.0 * variation * float(rng.standard_normal()),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,9 @@ class PhantomSettings:
     steatosis: 0 (normal) to 1 (severe: bright, finer texture and more attenuation), or None to draw it.
     gas_bubbles, calcification, necrosis: probability of each in a case.
     gain_db: added gain, or None to draw it.
+    variation: how much the scanner's set-up differs from case to case: 0 not at all, 1 as between good scanners and operators.
+    depth_mm, half_angle_deg, frequency_mhz: another fan or band than the preset's, or None.
+    other_lesions: how many more lesions lie in the sweep; truth and box are the first one's.
     sweep_coverage_mm: (least, most) that the sweep goes beyond the lesion on either side.
     truth_spacing_mm: voxel of the truth label map.
     detail: multiplies the sampling of tissue and beams; below 1 is faster and coarser, for tests.
@@ -48,6 +51,11 @@ class PhantomSettings:
     calcification: float = 0.2
     necrosis: float = 0.2
     gain_db: float | None = None
+    variation: float = 1.0
+    depth_mm: float | None = None
+    half_angle_deg: float | None = None
+    frequency_mhz: float | None = None
+    other_lesions: int = 0
     sweep_coverage_mm: tuple[float, float] = (3.0, 12.0)
     truth_spacing_mm: float = 0.5
     detail: float = 1.0
@@ -67,6 +75,16 @@ class PhantomSettings:
             raise PhantomError(f"Lesion volumes of {self.lesion_ml} mL do not fit into a sweep; choose an increasing range within 0.05 to 60.")
         if not 0.25 <= self.detail <= 2.0:
             raise PhantomError(f"A detail of {self.detail:g} is not usable; choose 0.25 (coarse) to 2 (fine).")
+        for name, low, high in (
+            ("depth_mm", 30, 250),
+            ("half_angle_deg", 10, 60),
+            ("frequency_mhz", 1, 20),
+            ("variation", 0, 2),
+            ("other_lesions", 0, 5),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise PhantomError(f"{name} is {value:g}, which is not usable; choose {low} to {high}.")
         for name in ("invalid_fraction", "gas_bubbles", "calcification", "necrosis"):
             if not 0 <= getattr(self, name) <= 1:
                 raise PhantomError(f"{name} is {getattr(self, name):g}, but it is a probability; choose 0 to 1.")

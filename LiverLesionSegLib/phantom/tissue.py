@@ -17,6 +17,8 @@ from ..types import FloatArray
 from .fields import smooth_noise
 from .lesion import Lesion
 from .probe import LIVER_ATTENUATION_DB_CM_MHZ, Probe
+from .settings import PhantomSettings
+from .surroundings import Fields, add_body_wall, add_diaphragm, add_gas, add_ligament
 from .vessels import Tree, distance_field, grow_tree
 
 BLOOD_DB = -26.0
@@ -58,59 +60,77 @@ def _white(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.
 
 
 def _trees(rng: np.random.Generator, low: FloatArray, high: FloatArray, probe: Probe) -> list[Tree]:
-    centre, size = (low + high) / 2, high - low
-    large = 2.2 if probe.name == "open_surgery" else 4.5
+    """Portal branches come from deep in the middle (the hilum), hepatic veins from one end of the sweep (the caval confluence)."""
+    size = high - low
+    scale = probe.depth_mm / 56.0
+    end = float(rng.choice([0.0, 1.0]))
     trees = []
-    for portal in (True, True, False, False):
-        root = np.array([rng.uniform(low[0], high[0]), low[1] + rng.uniform(0.55, 1.0) * size[1], rng.choice([low[2] - 5, high[2] + 5])])
-        towards = centre + rng.uniform(-0.25, 0.25, 3) * size
-        trees.append(grow_tree(rng, root, towards, large * float(rng.uniform(0.6, 1.4)), low, high, portal))
+    kinds = (True, True, False, False, False) if probe.body_wall_mm[1] == 0 else (True, True, True, True, False, False, False, False)
+    for portal in kinds:
+        if portal:
+            root = low + np.array([rng.uniform(0.2, 0.8), rng.uniform(0.55, 0.95), rng.choice([-0.05, 1.05])]) * size
+        else:
+            root = low + np.array([rng.uniform(0.0, 1.0), rng.uniform(0.5, 1.0), 1.1 * end - 0.05]) * size
+        towards = low + rng.uniform(0.25, 0.75, 3) * (1.0, 0.8, 1.0) * size
+        radius = (2.2 if portal else 2.8) * scale**0.6 * float(rng.uniform(0.6, 1.4))
+        trees.append(grow_tree(rng, root, towards, radius, low, high, portal, step_mm=4.0 * scale**0.5))
     return trees
 
 
 def make_tissue(
-    rng: np.random.Generator, probe: Probe, low: FloatArray, high: FloatArray, lesions: list[Lesion], detail: float, steatosis: float
-) -> Tissue:
-    """A liver in the box `low`..`high` (x, y, z Anatomy mm) with vessel trees and `lesions`, drawn from `rng`."""
-    voxel = np.asarray(probe.voxel_mm) / detail
+    rng: np.random.Generator, probe: Probe, low: FloatArray, high: FloatArray, lesions: list[Lesion], settings: PhantomSettings, steatosis: float
+) -> tuple[Tissue, dict[str, float]]:
+    """A liver in the box `low`..`high` (x, y, z Anatomy mm) with all that surrounds `lesions`, drawn from `rng`, and notes of what was drawn."""
+    voxel = np.asarray(probe.voxel_mm) / settings.detail
     shape = _shape(low, high, voxel)
     spacing = (float(voxel[2]), float(voxel[1]), float(voxel[0]))
-    scale = 1.0 if probe.name == "open_surgery" else 2.0
-    decibel = smooth_noise(rng, shape, spacing, 14.0 * scale) * np.float32(0.7)
-    decibel += smooth_noise(rng, shape, spacing, 2.2 * scale) * np.float32(0.9 - 0.5 * steatosis)
+    scale = (probe.depth_mm / 56.0) ** 0.6
+    decibel = smooth_noise(rng, shape, spacing, 14.0 * scale) * np.float32(0.8)
+    decibel += smooth_noise(rng, shape, spacing, 1.8 * scale) * np.float32(1.1 - 0.6 * steatosis)
     decibel += np.float32(3.0 * steatosis)
     attenuation = np.full(shape, LIVER_ATTENUATION_DB_CM_MHZ + 0.25 * steatosis, dtype=np.float32)
-    specular = np.zeros((3, *shape), dtype=np.float16)
-    trees = _trees(rng, low, high, probe)
-    for portal in (False, True):
-        distance, normal = distance_field([t for t in trees if t.portal == portal], shape, low, voxel, 2 * WALL_MM)
-        soft = np.float32(max(0.25, voxel[1]))
-        lumen = np.clip(0.5 - distance / (2 * soft), 0, 1)
-        wall = np.clip(1 - np.abs(distance - WALL_MM / 2) / WALL_MM, 0, 1)
-        if portal:
-            decibel += 5.0 * wall
-            specular += normal * (5.0 * wall).astype(np.float16)
-        else:
-            specular += normal * (1.0 * wall).astype(np.float16)
-        decibel += (BLOOD_DB - decibel) * lumen
-        attenuation += (BLOOD_ATTENUATION - attenuation) * lumen
+    fields = Fields(decibel, attenuation, np.zeros((3, *shape), dtype=np.float16), np.asarray(low, dtype=np.float64), voxel)
+    _add_vessels(fields, _trees(rng, low, high, probe))
+    keep = (lesions[0].centre, float(lesions[0].reach_mm.max())) if lesions else None
+    notes: dict[str, float] = {}
+    if rng.random() < (1.0 if probe.body_wall_mm[1] > 0 else 0.35):
+        add_diaphragm(rng, fields, probe, keep)
+    if rng.random() < 0.3:
+        add_ligament(rng, fields, keep)
+    if probe.body_wall_mm[1] > 0:
+        notes["body_wall_mm"] = round(add_body_wall(rng, fields, probe), 1)
     for lesion in lesions:
-        _place(rng, lesion, decibel, attenuation, specular, low, voxel)
+        _place(rng, lesion, fields)
+    if rng.random() < settings.gas_bubbles:
+        notes["gas_bubbles"] = add_gas(rng, fields, probe, keep)
     scatter = _white(rng, shape)
     scatter *= np.exp(decibel * np.float32(np.log(10) / 20))
-    return Tissue(scatter, attenuation, specular, np.asarray(low, dtype=np.float64), voxel)
+    return Tissue(scatter, attenuation, fields.specular, fields.origin, voxel), notes
 
 
-def _place(
-    rng: np.random.Generator,
-    lesion: Lesion,
-    decibel: NDArray[np.float32],
-    attenuation: NDArray[np.float32],
-    specular: NDArray[np.float16],
-    low: FloatArray,
-    voxel: FloatArray,
-) -> None:
-    """Put `lesion` into the fields, in place: it displaces what was there, vessels too."""
+def _add_vessels(fields: Fields, trees: list[Tree]) -> None:
+    decibel, attenuation = fields.decibel.reshape(-1), fields.attenuation.reshape(-1)
+    specular = fields.specular.reshape(3, -1)
+    soft = np.float32(max(0.25, fields.voxel[1]))
+    k, j, i = fields.decibel.shape
+    for portal in (False, True):
+        of_kind = [tree for tree in trees if tree.portal == portal]
+        field, normal = distance_field(of_kind, (k, j, i), fields.origin, fields.voxel, 2 * WALL_MM)
+        near = np.flatnonzero(field < 1.5 * WALL_MM)
+        distance = field.reshape(-1)[near]
+        lumen = np.clip(np.float32(0.5) - distance / (2 * soft), 0, 1)
+        wall = np.clip(1 - np.abs(distance - np.float32(WALL_MM / 2)) / np.float32(WALL_MM), 0, 1)
+        echo = decibel[near] + np.float32(7.0 if portal else 0.0) * wall
+        decibel[near] = echo + (np.float32(BLOOD_DB) - echo) * lumen
+        attenuation[near] += (np.float32(BLOOD_ATTENUATION) - attenuation[near]) * lumen
+        strength = (np.float32(4.5 if portal else 1.0) * wall).astype(np.float16)
+        for axis in range(3):
+            specular[axis][near] += normal[axis].reshape(-1)[near] * strength
+
+
+def _place(rng: np.random.Generator, lesion: Lesion, fields: Fields) -> None:
+    """Put `lesion` into the fields: it displaces what was there, vessels too."""
+    decibel, attenuation, voxel, low = fields.decibel, fields.attenuation, fields.voxel, fields.origin
     counts = np.array(decibel.shape[::-1])
     reach = lesion.reach_mm + 3.0
     first = np.clip(np.floor((lesion.centre - reach - low) / voxel), 0, counts - 1).astype(int)
@@ -118,9 +138,9 @@ def _place(
     window = tuple(slice(first[n], last[n]) for n in (2, 1, 0))
     x, y, z = (low[n] + np.arange(first[n], last[n]) * voxel[n] for n in range(3))
     points = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]), axis=-1)
-    texture = smooth_noise(rng, points.shape[:3], (float(voxel[2]), float(voxel[1]), float(voxel[0])), max(1.5, 0.12 * float(lesion.radii.mean())))
+    texture = smooth_noise(rng, points.shape[:3], fields.spacing, max(1.5, 0.12 * float(lesion.radii.mean())))
     part, echo, added = lesion.appearance(points, texture)
     decibel[window] += ((echo - decibel[window]) * part).astype(np.float32)
     attenuation[window] += ((LIVER_ATTENUATION_DB_CM_MHZ - attenuation[window]) * part + added).astype(np.float32)
     for axis in range(3):
-        specular[axis][window] *= (1 - part).astype(np.float16)
+        fields.specular[axis][window] *= (1 - part).astype(np.float16)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..types import FloatArray
 
-STEP_MM = 4.0
 SMALLEST_MM = 0.45
 MOST_SEGMENTS = 450
 
@@ -27,24 +26,23 @@ class Tree:
 
 
 def grow_tree(
-    rng: np.random.Generator, root: FloatArray, towards: FloatArray, radius_mm: float, low: FloatArray, high: FloatArray, portal: bool
+    rng: np.random.Generator, root: FloatArray, towards: FloatArray, radius_mm: float, low: FloatArray, high: FloatArray, portal: bool, step_mm: float
 ) -> Tree:
-    """A tree from `root` (3,) towards a point, within the box `low`..`high` grown by 10 mm (all Anatomy mm)."""
+    """A tree from `root` (3,) towards a point, within the box `low`..`high` grown by 10 mm (all Anatomy mm), in segments of `step_mm`."""
     direction = (towards - root) / max(float(np.linalg.norm(towards - root)), 1e-6)
-    pending = [(np.asarray(root, dtype=np.float64), direction, radius_mm, float(rng.uniform(8, 20)))]
+    pending = [(np.asarray(root, dtype=np.float64), direction, radius_mm, int(rng.integers(2, 6)))]
     rows: list[FloatArray] = []
     while pending and len(rows) < MOST_SEGMENTS:
-        start, heading, radius, until_branch = pending.pop(0)
+        start, heading, radius, left = pending.pop(0)
         heading = heading + rng.normal(0, 0.16, 3)
         heading /= np.linalg.norm(heading)
-        end = start + heading * STEP_MM
+        end = start + heading * step_mm
         taper = radius * 0.985
         rows.append(np.concatenate([start, end, [radius, taper]]))
         if (end < low - 10).any() or (end > high + 10).any():
             continue
-        until_branch -= STEP_MM
-        if until_branch > 0:
-            pending.append((end, heading, taper, until_branch))
+        if left > 1:
+            pending.append((end, heading, taper, left - 1))
             continue
         share = float(rng.uniform(0.2, 0.6))
         side = np.cross(heading, rng.standard_normal(3))
@@ -52,7 +50,7 @@ def grow_tree(
         for part, angle in ((share, rng.uniform(0.6, 1.2)), (1 - share, -rng.uniform(0.1, 0.5))):
             child = taper * part ** (1 / 3)
             if child > SMALLEST_MM:
-                pending.append((end, heading * np.cos(angle) + side * np.sin(angle), child, float(rng.uniform(2.5, 7.0) * (1 + 2 * child))))
+                pending.append((end, heading * np.cos(angle) + side * np.sin(angle), child, int(rng.integers(1, 3 + round(child)))))
     return Tree(np.array(rows), portal)
 
 

@@ -41,7 +41,7 @@ def test_some_poses_are_lost_and_the_rest_are_rigid(small_case: PhantomCase) -> 
 
 
 def test_lesion_lies_in_what_was_swept(small_case: PhantomCase) -> None:
-    """Every voxel of the lesion comes within 2 mm of the plane of a usable frame, inside its fan."""
+    """Every voxel of the lesion comes near the plane of a usable frame, inside its fan: 24 frames lie 2 mm apart, 4 mm where a pose was lost."""
     poses = frame_poses(small_case.sweep, small_case.calibration)
     points = ras_from_kji(small_case.truth.grid, np.argwhere(small_case.truth.array))
     fan, pixel = small_case.calibration.fan, np.linalg.norm(small_case.calibration.image_to_probe[:3, 0])
@@ -53,7 +53,8 @@ def test_lesion_lies_in_what_was_swept(small_case: PhantomCase) -> None:
         angle, radius = np.degrees(np.arctan2(x, y)), np.hypot(x, y)
         inside = (angle >= fan.angles_deg[0]) & (angle <= fan.angles_deg[1]) & (radius >= fan.radii_px[0]) & (radius <= fan.radii_px[1])
         nearest = np.where(inside, np.minimum(nearest, np.abs(local[:, 2]) * pixel), nearest)
-    assert np.percentile(nearest, 99) < 2.0
+    assert np.percentile(nearest, 99) < 3.0
+    assert np.median(nearest) < 1.0
 
 
 def test_box_and_seeds_belong_to_the_lesion(small_case: PhantomCase) -> None:
