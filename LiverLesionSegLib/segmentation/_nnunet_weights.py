@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -177,7 +177,8 @@ def read_safetensors(path: Path) -> Weights:
 
 
 def write_safetensors(path: Path, weights: Weights) -> None:
-    """Writes each shared array once; the other names go into the header as aliases. The bytes depend on the weights alone."""
+    """Writes each shared array once; the other names go into the header as aliases. Raises OutputError when there is no room."""
+    import safetensors
     from safetensors.numpy import save_file
 
     unique: State = {}
@@ -197,7 +198,10 @@ def write_safetensors(path: Path, weights: Weights) -> None:
         "mirroring_axes": json.dumps(list(weights.mirroring_axes)),
         "aliases": json.dumps(aliases, sort_keys=True),
     }
-    save_file(unique, path, metadata=notes)
+    try:
+        save_file(unique, path, metadata=notes)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OutputError(f"{path.name}: could not be written ({error}); free some space or choose another folder.") from error
 
 
 def model_id(weights: Weights, plans: bytes) -> str:

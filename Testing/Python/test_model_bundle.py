@@ -368,6 +368,22 @@ def test_a_bundle_overwrites_nothing_and_leaves_nothing_half_written(model: Mode
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are a POSIX thing")
+@pytest.mark.parametrize("room", [1, 1500, 9000])
+def test_a_full_disk_leaves_nothing_behind(bundle_folder: Path, tmp_path: Path, room: int) -> None:
+    code = (
+        "import resource, signal, sys; from LiverLesionSegLib.errors import OutputError\n"
+        "from LiverLesionSegLib.segmentation.model import load_model, write_bundle\n"
+        "model = load_model(sys.argv[1]); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))\n"
+        "try: write_bundle(sys.argv[2], model)\n"
+        "except OutputError as error: sys.exit(0 if '\\n' not in str(error) else 3)\n"
+        "sys.exit(4)"
+    )
+    subprocess.run([sys.executable, "-B", "-c", code, bundle_folder, tmp_path / "full", str(room)], check=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_tile_step_has_to_be_a_fraction() -> None:
     for step in (0.0, -1.0, 1.5, float("nan")):
         with pytest.raises(InputError, match="tile step"):
