@@ -69,38 +69,42 @@ class Picture:
     diameter_mm: float | None
 
 
-def _kind() -> str:
+def _kinds() -> tuple[str, ...]:
     import vtk
 
-    # Without a display vtkRenderWindow finds EGL by itself too, but not without complaining that there is no display.
-    return "egl" if sys.platform.startswith("linux") and hasattr(vtk, "vtkEGLRenderWindow") else "native"
+    # vtkRenderWindow finds EGL by itself too, but not without complaining first that there is no display.
+    egl = sys.platform.startswith("linux") and hasattr(vtk, "vtkEGLRenderWindow")
+    return ("egl", "native") if egl else ("native",)
 
 
 @functools.cache
-def check_offscreen() -> str:
-    """Which VTK window draws offscreen here. Tried once in another process, because VTK crashes where the system libraries are missing.
+def _working() -> tuple[str, str]:
+    """(kind, class name) of the first window that draws, tried in another process, because VTK crashes where system libraries are missing."""
+    for kind in _kinds():
+        try:
+            done = subprocess.run([sys.executable, "-c", _TRIAL, kind], capture_output=True, text=True, timeout=120, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise OutputError(f"No picture can be drawn here: VTK could not be tried ({error}); start Python again.") from error
+        if done.returncode == 0 and done.stdout.strip():
+            return kind, done.stdout.strip().splitlines()[-1]
+    packages = f"on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}"
+    todo = packages if sys.platform.startswith("linux") else "install a graphics driver with OpenGL 3.2"
+    raise OutputError(f"No picture can be drawn here: VTK finds no OpenGL for offscreen rendering; {todo}.")
 
-    Raises OutputError that names the packages to install.
-    """
+
+def check_offscreen() -> str:
+    """The class of the VTK window that draws offscreen here. Raises OutputError, which names the packages to install."""
     from .headless import in_desktop
 
-    if in_desktop():
-        return "the Slicer desktop's own"
-    kind = _kind()
-    try:
-        done = subprocess.run([sys.executable, "-c", _TRIAL, kind], capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise OutputError(f"No picture can be drawn here: VTK could not be tried ({error}); start Python again.") from error
-    if done.returncode or not done.stdout.strip():
-        todo = f"on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}" if kind == "egl" else "install a graphics driver with OpenGL 3.2"
-        raise OutputError(f"No picture can be drawn here: VTK finds no OpenGL for offscreen rendering; {todo}.")
-    return done.stdout.strip().splitlines()[-1]
+    return "vtkRenderWindow" if in_desktop() else _working()[1]
 
 
 def _new_window(size: tuple[int, int]) -> Any:
     import vtk
 
-    window = vtk.vtkEGLRenderWindow() if _kind() == "egl" else vtk.vtkRenderWindow()
+    from .headless import in_desktop
+
+    window = vtk.vtkEGLRenderWindow() if not in_desktop() and _working()[0] == "egl" else vtk.vtkRenderWindow()
     window.SetOffScreenRendering(True)
     window.SetMultiSamples(0)
     window.SetAlphaBitPlanes(False)

@@ -23,10 +23,11 @@ from LiverLesionSegLib.scene import (
     open_scene,
     save_scene,
 )
-from LiverLesionSegLib.scene.hierarchy import hierarchy_node, sweeps
+from LiverLesionSegLib.scene.hierarchy import hierarchy_node, nodes_of, sweeps
 from LiverLesionSegLib.scene.lesion import mask_from_node, surface_from_node, terminology_of
 from LiverLesionSegLib.scene.nodes import box_from_node, seeds_from_node, volume_from_node
 from LiverLesionSegLib.scene.tools import node_to_world, transform_from_node
+from LiverLesionSegLib.types import Volume
 
 pytest.importorskip("slicer", reason="slicer (the slicer-core wheel) is not installed")
 
@@ -106,6 +107,23 @@ def test_a_sweep_built_after_reopening_replaces_the_saved_one(a_saved_scene, a_c
         assert find_nodes(world.scene).surface is nodes.surface
         hierarchy = hierarchy_node(world.scene)
         assert hierarchy.GetItemName(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.surface))) == "Sweep 1"
+
+
+def test_an_earlier_sweep_stays_apart_and_hidden_through_saving(tmp_path, a_case):
+    other = Volume(255 - a_case.volume.array, a_case.volume.grid, a_case.volume.weight, "second.igs.mha")
+    with headless_scene() as world:
+        build(world.scene, a_case)
+        build_scene(world.scene, volume=other, mask=a_case.mask, surface=a_case.surface, sweep_name="Sweep 1", patient_name="Patient B")
+        save_scene(world.scene, tmp_path / "two.mrb")
+    with headless_scene() as world:
+        open_scene(tmp_path / "two.mrb", world.scene)
+        nodes = find_nodes(world.scene)
+        assert nodes.patient == "Patient B" and nodes.box is None
+        np.testing.assert_array_equal(volume_from_node(nodes.volume).array, other.array)
+        earlier = {node.GetName(): node for node in nodes_of(world.scene, patient="Patient A")}
+        np.testing.assert_array_equal(volume_from_node(earlier["Earlier: Sweep 1 volume"]).array, a_case.volume.array)
+        for name in ("box", "lesion", "lesion surface"):
+            assert not earlier[f"Earlier: Sweep 1 {name}"].GetDisplayNode().GetVisibility()
 
 
 def test_a_damaged_scene_is_refused_before_it_is_unpacked(a_saved_scene, tmp_path):

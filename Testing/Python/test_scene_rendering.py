@@ -149,11 +149,11 @@ def test_what_cannot_be_drawn_or_written_is_said(tmp_path, a_case):
 
 def test_missing_system_libraries_are_named(monkeypatch):
     """VTK crashes without them, so they are tried in another process, whose death becomes a sentence."""
-    check_offscreen.cache_clear()
+    rendering._working.cache_clear()
     monkeypatch.setattr(rendering, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(OutputError, match=r"libegl1 libgl1-mesa-dri" if sys.platform == "linux" else "OpenGL"):
         check_offscreen()
-    check_offscreen.cache_clear()
+    rendering._working.cache_clear()
 
 
 def test_the_polygon_test_and_the_diameter_by_hand():
