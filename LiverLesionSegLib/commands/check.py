@@ -19,16 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Reads the file and reports every finding with its place and advice."""
-    from ..acquisition.quality import check_sweep
+    from ..acquisition.quality import QualitySettings, check_sweep
     from ..sweep import read_plus_config, read_sweep
 
     with run.stage("read"):
         config = read_plus_config(options.config)
         sweep = read_sweep(options.sweep, progress=run.progress)
     with run.stage("check"):
-        quality = check_sweep(sweep, config.calibration)
+        settings = QualitySettings(voxel_mm=min(config.spacing_mm)) if config.spacing_mm else QualitySettings()
+        quality = check_sweep(sweep, config.calibration, settings)
     run.found.update(frames=quality.frames, verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
-    run.found["warnings"] = list(sweep.warnings)
+    run.found["warnings"] = [*config.warnings, *sweep.warnings]
     run.summary.append(f"{quality.verdict}: {quality.frames} frames")
     for finding in quality.findings:
         place = "" if finding.first_frame is None else f" frames {finding.first_frame}-{finding.last_frame}"

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files.atomic import output_folder
+from ..types import Calibration, Sweep
 from .demo_report import write_report
 from .reconstruct import reconstruct_sweep
 from .run import Run
 from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
+
+if TYPE_CHECKING:
+    from ..scene import ImagePoses
 
 DEMO_SEED = 7
 
@@ -33,6 +38,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     from ..files.surfaces import write_surface
     from ..files.volumes import write_volume, write_weights
     from ..phantom import PhantomSettings, simulate_case, write_case
+    from ..scene import build_scene, headless_scene, margin_surface, render_scene, save_scene
     from ..segmentation import embed
     from ..sweep import read_plus_config, read_sweep
 
@@ -41,7 +47,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
         case = simulate_case(options.seed, PhantomSettings(), progress=run.progress)
         paths = write_case(folder, "demo", case)
     with run.stage("check"):
-        quality = check_sweep(read_sweep(paths.sweep), read_plus_config(paths.config).calibration)
+        sweep, calibration = read_sweep(paths.sweep), read_plus_config(paths.config).calibration
+        quality = check_sweep(sweep, calibration)
     run.found.update(verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
     volume = reconstruct_sweep(paths.sweep, paths.config, run)
     write_weights(folder / "volume_weights.nrrd", volume)
@@ -69,7 +76,25 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.output("segmentation", folder / "lesion.seg.nrrd")
     run.output("surface", folder / "lesion.stl")
     with run.stage("scene"):
-        _scene(folder, volume, case, lesion, masks[shown], run)
+        poses = _image_poses(sweep, calibration)
+        with headless_scene() as world:
+            nodes = build_scene(
+                world.scene,
+                volume=volume,
+                box=box,
+                mask=masks[shown],
+                surface=lesion.surface,
+                margin=margin_surface(lesion.surface),
+                seeds=case.seeds,
+                poses=poses,
+                sweep_name="Sweep 1",
+                patient_name=f"Simulated patient {options.seed}",
+            )
+            save_scene(world.scene, folder / "scene.mrb")
+            run.output("scene", folder / "scene.mrb")
+            with run.stage("render"):
+                render_scene(nodes, folder / "navigation.png")
+            run.output("navigation", folder / "navigation.png")
     with run.stage("figures"):
         title = f"Simulated patient {options.seed}, {case.echogenicity}-echoic lesion"
         figure_slices(folder / "slices.png", volume, box, {**masks, "truth": truth}, box.centre, title)
@@ -79,3 +104,15 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.summary.append("Dice against the simulated truth: " + ", ".join(f"{name} {score.dice:.3f}" for name, score in scores.items()))
     run.summary += run.found.get("notes", [])
     return 0
+
+
+def _image_poses(sweep: Sweep, calibration: Calibration) -> ImagePoses:
+    import numpy as np
+
+    from ..scene import ImagePoses
+    from ..sweep import frame_poses
+
+    poses = frame_poses(sweep, calibration)
+    matrices = np.where(poses.usable[:, None, None], poses.image_to_reference, np.nan)
+    rows, columns = sweep.images.shape[1:]
+    return ImagePoses(matrices, (columns, rows), calibration.fan, calibration.clip_px)

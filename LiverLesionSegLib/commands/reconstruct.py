@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 from ..files.atomic import check_writable
 from ..types import Volume
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
 def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: argparse.Namespace | None = None) -> Volume:
     """The volume of a sweep file, by the options, else by the configuration, else by default; notes what was found in `run`."""
     from ..reconstruction import HoleFillingSettings, ReconstructionSettings, reconstruct
+    from ..reconstruction.settings import Compounding, Interpolation
     from ..sweep import read_plus_config, read_sweep
 
     given = vars(options) if options is not None else {}
@@ -53,11 +55,13 @@ def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: ar
         config = read_plus_config(config_path)
         sweep = read_sweep(sweep_path, progress=run.progress)
     defaults = ReconstructionSettings()
+    interpolation = cast(Interpolation, given.get("interpolation") or config.interpolation or defaults.interpolation)
+    compounding = cast(Compounding, given.get("compounding") or config.compounding or defaults.compounding)
     fill = given.get("fill_holes") or (given.get("fill_holes") is None and config.fill_holes)
     settings = ReconstructionSettings(
         spacing_mm=given.get("spacing") or config.spacing_mm or DEFAULT_SPACING_MM,
-        interpolation=given.get("interpolation") or config.interpolation or defaults.interpolation,
-        compounding=given.get("compounding") or config.compounding or defaults.compounding,
+        interpolation=interpolation,
+        compounding=compounding,
         threads=given.get("threads") or defaults.threads,
         hole_filling=HoleFillingSettings() if fill else None,
     )
@@ -75,7 +79,7 @@ def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: ar
             "frame": grid.frame,
         },
         settings={"interpolation": settings.interpolation, "compounding": settings.compounding, "fill_holes": bool(fill), "backend": result.backend},
-        warnings=[*sweep.warnings, *result.warnings],
+        warnings=[*config.warnings, *sweep.warnings, *result.warnings],
     )
     skipped = ", ".join(f"{number} {reason}" for reason, number in result.frames_skipped.items())
     size = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape[::-1], grid.spacing_mm, strict=True))

@@ -42,8 +42,9 @@ def figure_slices(
         cut: list[int | slice] = [slice(int(low[n]), int(high[n])) for n in range(3)]
         cut[axis] = int(index[axis])
         size_x, size_y = float(corners[columns]), float(corners[rows])
-        extent = (low[columns] * size_x, high[columns] * size_x, high[rows] * size_y, low[rows] * size_y)
-        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bilinear")
+        extent = (low[columns] * size_x, high[columns] * size_x, low[rows] * size_y, high[rows] * size_y)
+        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bilinear", origin="lower")
+        plot.invert_xaxis()  # as in Slicer: the patient's right and front on the left, head up
         for name, mask in masks.items():
             section = mask.array[tuple(cut)].astype(float)
             if section.any():
