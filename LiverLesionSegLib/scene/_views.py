@@ -333,6 +333,8 @@ def _fill_slice(view: View, content: Content, entry: Any, reach: float, margin: 
     renderer.AddViewProp(_labels.text_actor(f"{name.capitalize()}{place}", 20 * scale, color, 0.025, 0.955, bold=True))
     for letter, x, y in zip(letters, (0.025, 0.975, 0.5, 0.5), (0.5, 0.5, 0.955, 0.045), strict=False):
         renderer.AddViewProp(_labels.text_actor(letter, 22 * scale, _labels.WHITE, x, y, bold=True, align="centre"))
+    if not content.volume.seen.all():
+        renderer.AddViewProp(_labels.text_actor("blank: not scanned", 15 * scale, _labels.GREY, 0.018, 0.05))
     _labels.add_scale_bar(renderer, 2 * high * aspect, scale, _pixels(view, size))
     _frame(renderer, scale)
 
