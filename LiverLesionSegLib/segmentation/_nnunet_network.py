@@ -65,7 +65,7 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
     if set(expected) != set(state):
         name = sorted(set(expected) ^ set(state))[0]
         raise ModelError(
-            f"{bundle.folder}: weights and plans do not fit: {name} is only in {'plans' if name in expected else 'weights'}; copy both again."
+            f"{bundle.folder}: weights and plans do not fit: {name[:100]!r} is only in {'plans' if name in expected else 'weights'}; copy both again."
         )
     for name, tensor in expected.items():
         found, planned = state[name].shape, tuple(tensor.shape)

@@ -87,14 +87,7 @@ def read_checkpoint(path: Path) -> Weights:
     try:
         if path.stat().st_size > _FILE_BYTES:
             raise _too_large(path)
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        if any(
-            entry.compress_type != zipfile.ZIP_STORED or (entry.filename.endswith(".pkl") and entry.file_size > _PICKLE_BYTES) for entry in entries
-        ):
-            raise ModelError(f"{path}: is packed in a way that nnU-Net does not write; train or copy the model again.")
-        if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ModelError(f"{path}: its table of contents promises more than the file holds; copy it again.")
+        _check_archive(path)
         with torch.serialization.safe_globals([(_Inert, name) for name in _INERT]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -123,6 +116,20 @@ def read_checkpoint(path: Path) -> Weights:
         raise ModelError(f"{path}: has no network_weights and init_args.configuration, so nnU-Net did not write it; use checkpoint_final.pth.")
     axes = _checked_axes(content.get("inference_allowed_mirroring_axes"))
     return Weights(_state_of(weights, path), configuration, str(content.get("trainer_name", "")), axes)
+
+
+def _check_archive(path: Path) -> None:
+    """What torch does not look at: that the archive is stored as torch stores it, within the file's size, and every checksum right."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(
+            entry.compress_type != zipfile.ZIP_STORED or (entry.filename.endswith(".pkl") and entry.file_size > _PICKLE_BYTES) for entry in entries
+        ):
+            raise ModelError(f"{path}: is packed in a way that nnU-Net does not write; train or copy the model again.")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ModelError(f"{path}: its table of contents promises more than the file holds; copy it again.")
+        if archive.testzip() is not None:
+            raise ModelError(f"{path}: was altered since it was written (a checksum is wrong); copy it again.")
 
 
 def _state_of(tensors: Mapping[Any, Any], path: Path) -> State:

@@ -201,7 +201,7 @@ def _read_threshold(folder: Path, identity: str) -> tuple[Threshold | None, tupl
     if record.get("model_id") != identity:
         raise ModelError(
             f"{folder}: its weights and plans (id {identity[:12]}) are not those that {THRESHOLD} was made for "
-            f"({str(record.get('model_id'))[:12]}); copy the model folder again."
+            f"({str(record.get('model_id'))[:12]!r}); copy the model folder again."
         )
     own = record.pop("record_sha256", None)
     if own != hashlib.sha256(canonical_json(record)).hexdigest():

@@ -237,6 +237,42 @@ def test_a_damaged_checkpoint_is_refused(results: Path, tmp_path: Path, damage: 
         load_model(folder)
 
 
+def test_any_altered_byte_of_a_checkpoint_is_noticed_or_without_effect(results: Path, model: ModelBundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(results, tmp_path / "altered"))
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    original, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for position in rng.integers(0, len(original), 150):
+        path.write_bytes(original[:position] + bytes([original[position] ^ (1 << int(rng.integers(8)))]) + original[position + 1 :])
+        try:
+            assert load_model(folder).model_id == model.model_id
+        except ModelError as refusal:
+            assert "\n" not in str(refusal)
+            refused += 1
+    assert refused > 40
+
+
+def test_a_pickle_of_random_bytes_is_refused_in_one_line(results: Path, tmp_path: Path) -> None:
+    import zipfile
+
+    folder = Path(shutil.copytree(results, tmp_path / "random"))
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in parts if name.endswith("data.pkl"))
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(parts[pickled])
+        for position in rng.integers(0, len(content), 3):
+            content[position] = int(rng.integers(256))
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, part in parts.items():
+                archive.writestr(name, bytes(content) if name == pickled else part)
+        try:
+            load_model(folder)
+        except ModelError as refusal:
+            assert "\n" not in str(refusal)
+
+
 def test_a_weight_larger_than_its_file_is_refused(results: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(results, tmp_path / "bomb"))
     path = folder / "fold_0" / "checkpoint_final.pth"
