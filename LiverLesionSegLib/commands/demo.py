@@ -5,18 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files.atomic import output_folder
-from ..types import Calibration, Sweep
 from .demo_report import write_report
 from .reconstruct import reconstruct_sweep
 from .run import Run
 from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
-
-if TYPE_CHECKING:
-    from ..scene import ImagePoses
 
 DEMO_SEED = 7
 
@@ -38,7 +33,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     from ..files.surfaces import write_surface
     from ..files.volumes import write_volume, write_weights
     from ..phantom import PhantomSettings, simulate_case, write_case
-    from ..scene import build_scene, headless_scene, margin_surface, render_scene, save_scene
+    from ..scene import build_scene, headless_scene, image_poses, margin_surface, render_scene, save_scene
     from ..segmentation import embed
     from ..sweep import read_plus_config, read_sweep
 
@@ -76,7 +71,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.output("segmentation", folder / "lesion.seg.nrrd")
     run.output("surface", folder / "lesion.stl")
     with run.stage("scene"):
-        poses = _image_poses(sweep, calibration)
+        poses = image_poses(sweep, calibration)
         with headless_scene() as world:
             nodes = build_scene(
                 world.scene,
@@ -104,15 +99,3 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.summary.append("Dice against the simulated truth: " + ", ".join(f"{name} {score.dice:.3f}" for name, score in scores.items()))
     run.summary += run.found.get("notes", [])
     return 0
-
-
-def _image_poses(sweep: Sweep, calibration: Calibration) -> ImagePoses:
-    import numpy as np
-
-    from ..scene import ImagePoses
-    from ..sweep import frame_poses
-
-    poses = frame_poses(sweep, calibration)
-    matrices = np.where(poses.usable[:, None, None], poses.image_to_reference, np.nan)
-    rows, columns = sweep.images.shape[1:]
-    return ImagePoses(matrices, (columns, rows), calibration.fan, calibration.clip_px)

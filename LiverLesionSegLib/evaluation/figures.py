@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files.atomic import whole_file
-from ..geometry import kji_from_ras
+from ..geometry import box_mask, kji_from_ras
 from ..types import Box, FloatArray, Mask, Volume
 
 TRUTH_COLOR = "#009E73"
@@ -29,8 +29,10 @@ def figure_slices(
 
     index = np.clip(np.round(kji_from_ras(volume.grid, centre)).astype(int), 0, np.array(volume.grid.shape) - 1)
     corners = np.asarray(volume.grid.spacing_mm[::-1])
-    figure = Figure(figsize=(12, 4.6), facecolor="#101418", layout="constrained")
+    figure = Figure(figsize=(12, 4.8), facecolor="#101418", layout="constrained")
     FigureCanvasAgg(figure)
+    near = volume.array[box_mask(box, volume.grid, margin_mm=10.0)]
+    white = float(np.percentile(near, 99.5)) if near.any() else 255.0
     methods = [name for name in masks if name != "truth"]
     colors = {name: METHOD_COLORS[n % len(METHOD_COLORS)] for n, name in enumerate(methods)}
     if "truth" in masks:
@@ -43,7 +45,7 @@ def figure_slices(
         cut[axis] = int(index[axis])
         size_x, size_y = float(corners[columns]), float(corners[rows])
         extent = (low[columns] * size_x, high[columns] * size_x, low[rows] * size_y, high[rows] * size_y)
-        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bilinear", origin="lower")
+        plot.imshow(volume.array[tuple(cut)], cmap="gray", vmin=0, vmax=white, extent=extent, interpolation="bilinear", origin="lower")
         plot.invert_xaxis()  # as in Slicer: the patient's right and front on the left, head up
         for name, mask in masks.items():
             section = mask.array[tuple(cut)].astype(float)
@@ -55,7 +57,7 @@ def figure_slices(
         plot.tick_params(colors="#8899AA", labelsize=7)
         plot.set_xlabel("mm", color="#8899AA", fontsize=7)
     size = " x ".join(f"{s:.0f}" for s in box.size)
-    figure.suptitle(f"{title} - box {size} mm", color="white", fontsize=11)
+    figure.suptitle(f"{title} - box {size} mm", color="white", fontsize=10)
     handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, labelcolor="white", fontsize=9)
     with whole_file(path) as temporary:

@@ -1,0 +1,89 @@
+"""Makes the pictures of the user guide from real recordings: `python docs/make_pictures.py DATA`, DATA being a folder that holds them.
+
+Every step is the command that the guide shows. Pictures made from the liver sweep carry its attribution (CC BY 4.0, ImFusion GmbH).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from LiverLesionSegLib.cli import main as command
+from LiverLesionSegLib.evaluation.figures import figure_slices
+from LiverLesionSegLib.files.boxes import write_box
+from LiverLesionSegLib.files.volumes import read_mask, read_volume
+from LiverLesionSegLib.types import Box
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+
+
+@dataclass(frozen=True)
+class Example:
+    name: str
+    sweep: str
+    config: str
+    options: tuple[str, ...]
+    centre: tuple[float, float, float]
+    size: tuple[float, float, float]
+    title: str
+    half_width_mm: float
+
+
+EXAMPLES = (
+    Example(
+        "liver",
+        "liver/LiverFreehandA.igs.mha",
+        "liver/LiverFreehand_config.xml",
+        ("--fill-holes",),
+        (-4.2, -4.8, 119.5),
+        (24.0, 17.0, 18.0),
+        "A vein at the liver's edge (sweep: ImFusion GmbH, CC BY 4.0)",
+        45.0,
+    ),
+    Example(
+        "spine",
+        "plus/SpinePhantomFreehand.igs.mha",
+        "plus/Config_VolumeReconstruction_SpinePhantom_LN_MAXI.xml",
+        ("--fill-holes",),
+        (-39.0, 203.0, 52.0),
+        (24.0, 9.0, 14.0),
+        "Spine phantom (Plus toolkit): a vertebra's echo, by region growing",
+        30.0,
+    ),
+)
+
+
+def make(data: Path, example: Example, folder: Path) -> None:
+    volume, weights, roi, mask = (folder / name for name in ("volume.nrrd", "weights.nrrd", "roi.mrk.json", "lesion.seg.nrrd"))
+    words = ["reconstruct", data / example.sweep, "--config", data / example.config, "--output", volume, "--weights", weights, *example.options]
+    run([*words])
+    box = Box(np.array(example.centre), np.eye(3), np.array(example.size))
+    write_box(roi, box)
+    seed = ",".join(f"{c:g}" for c in example.centre)
+    run(["segment", volume, "--weights", weights, "--roi", roi, "--output", mask, "--method", "region-growing", "--seed", seed])
+    picture = PICTURES / f"{example.name}.png"
+    masks = {"region-growing": read_mask(mask)}
+    figure_slices(picture, read_volume(volume, weights), box, masks, box.centre, example.title, example.half_width_mm)
+    print(picture)
+
+
+def run(words: list[object]) -> None:
+    if code := command([str(word) for word in words]):
+        sys.exit(code)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: python docs/make_pictures.py DATA")
+    PICTURES.mkdir(exist_ok=True)
+    for example in EXAMPLES:
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(sys.argv[1]), example, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
