@@ -23,7 +23,7 @@ class SurfaceSettings:
     """
 
     iterations: int = 30
-    pass_band: float = 0.03
+    pass_band: float = 0.05
     max_triangles: int = 50_000
 
 
@@ -34,6 +34,7 @@ def surface(
 
     Flying edges (Schroeder et al. 2015) on the padded mask, so that a mask that touches the grid's edge closes too; windowed-sinc smoothing;
     then the points move along their normals by the little that gives the mask's volume back. volume_ml is the enclosed (signed) volume.
+    A mask of a few voxels that smoothing would distort stays as it is, and provenance["surface"]["smoothed"] says so.
 
     Raises SegmentationError when the mask is empty.
     """
@@ -46,15 +47,19 @@ def surface(
     poly = _contour(np.pad(mask.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], 1), mask, low - 1)
     stop_if_cancelled(cancelled)
     report(progress, 0.3, "Smoothing the surface")
-    poly = _smooth(poly, settings)
+    volume_mm3 = 1000.0 * mask.volume_ml
+    smooth = _smooth(poly, settings)
+    # The filter is unstable on meshes of a few dozen triangles, and its low pass has no meaning for masks one or two voxels thick.
+    smoothed = 0.8 * enclosed_volume_mm3(poly) < enclosed_volume_mm3(smooth) < 1.2 * enclosed_volume_mm3(poly)
+    poly = smooth if smoothed else poly
     stop_if_cancelled(cancelled)
     if poly.GetNumberOfPolys() > settings.max_triangles:
         report(progress, 0.6, "Simplifying the surface")
         poly = _decimate(poly, settings.max_triangles)
         stop_if_cancelled(cancelled)
-    poly = _restore_volume(poly, 1000.0 * mask.volume_ml)
+    poly = _restore_volume(poly, volume_mm3)
     report(progress, 1.0, "Surface made")
-    provenance = {**mask.provenance, "mask_volume_ml": mask.volume_ml, "surface": asdict(settings)}
+    provenance = {**mask.provenance, "mask_volume_ml": mask.volume_ml, "surface": {**asdict(settings), "smoothed": smoothed}}
     return Surface(poly, enclosed_volume_mm3(poly) / 1000.0, mask.grid.frame, provenance)
 
 
@@ -146,7 +151,7 @@ def _restore_volume(poly: vtkPolyData, volume_mm3: float) -> vtkPolyData:
     from vtkmodules.vtkCommonCore import vtkPoints
     from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
 
-    for _ in range(3):
+    for _ in range(10):
         normals = vtkPolyDataNormals()
         normals.SetInputData(poly)
         normals.SplittingOff()
@@ -158,7 +163,10 @@ def _restore_volume(poly: vtkPolyData, volume_mm3: float) -> vtkPolyData:
         a, b, c = (points[triangles[:, n]] for n in range(3))
         faces = np.cross(b - a, c - a) / 2
         area = float(np.linalg.norm(faces, axis=1).sum())
-        shift = (volume_mm3 - enclosed_volume_mm3(poly)) / area
+        missing = volume_mm3 - enclosed_volume_mm3(poly)
+        if abs(missing) < 1e-4 * volume_mm3:
+            break
+        shift = missing / area
         own = vtk_to_numpy(poly.GetPointData().GetNormals()).astype(np.float64)
         moved: Any = vtk_to_numpy(poly.GetPoints().GetData()).astype(np.float64) + shift * own
         new_points = vtkPoints()
