@@ -127,7 +127,8 @@ class Accumulator:
         latest = self.settings.compounding == "latest"
         if self.settings.compounding == "mean":
             if self.settings.interpolation == "nearest":
-                self._mean.add_nearest(*where, self.sums)
+                voxels = np.empty(images.shape[2], dtype=np.int32 if self.sums.size < 2**31 else np.int64)
+                self._mean.add_nearest(*where, voxels, self.sums)
             elif step <= self._mean.LONGEST_RUN_STEP:
                 self._mean.add_linear_runs(*where, self.sums)
             else:

@@ -42,3 +42,6 @@ def compiled(function: Kernel) -> Kernel:
 
 inlined = numba.njit(inline="always", error_model="numpy")
 """For the helpers of kernels: compiled into their callers, so never cached by themselves."""
+
+helper = numba.njit(error_model="numpy")
+"""The same for those that need not be part of their callers."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._compiled import compiled, inlined
+from ._compiled import compiled, helper, inlined
 from ._packing import COUNT_SHIFT, ONE, SUM_MASK
 
 LONGEST_RUN_STEP = 0.5
@@ -40,12 +40,11 @@ def narrow(first: Any, stop: Any, at: Any, step: Any, low: Any, high: Any) -> An
 
 
 @compiled
-def add_nearest(images: Any, frames: Any, first: Any, start: Any, stop: Any, own: Any, sums: Any) -> None:
-    """Add every pixel to the voxel nearest to it. sums: (K, J, I) uint64, packed."""
-    width = images.shape[2]
+def add_nearest(images: Any, frames: Any, first: Any, start: Any, stop: Any, own: Any, voxels: Any, sums: Any) -> None:
+    """Add every pixel to the voxel nearest to it. sums: (K, J, I) uint64, packed; voxels: (W,) scratch, int32 if that can number all voxels."""
     size_j, size_i = sums.shape[1], sums.shape[2]
+    i0, i1, j0, j1, k0, k1 = own[0, 0], own[0, 1], own[1, 0], own[1, 1], own[2, 0], own[2, 1]
     flat = sums.reshape(-1)
-    voxels = np.empty(width, np.int64)
     for f in range(len(images)):
         step_i, step_j, step_k = frames[f, 0, 0], frames[f, 1, 0], frames[f, 2, 0]
         for r in range(images.shape[1]):
@@ -54,9 +53,9 @@ def add_nearest(images: Any, frames: Any, first: Any, start: Any, stop: Any, own
             at_k = frames[f, 2, 3] + r * frames[f, 2, 1] + 0.5
             row = images[f, r]
             for s in range(first[r], first[r + 1]):
-                a, b = narrow(start[s], stop[s], at_k, step_k, own[2, 0], own[2, 1])
-                a, b = narrow(a, b, at_j, step_j, own[1, 0], own[1, 1])
-                a, b = narrow(a, b, at_i, step_i, own[0, 0], own[0, 1])
+                a, b = narrow(start[s], stop[s], at_k, step_k, k0, k1)
+                a, b = narrow(a, b, at_j, step_j, j0, j1)
+                a, b = narrow(a, b, at_i, step_i, i0, i1)
                 if a >= b:
                     continue
                 # Indices first, in a loop of their own, which the compiler turns into vector instructions.
@@ -95,10 +94,23 @@ def corner_sums(fi: Any, di: Any, fj: Any, dj: Any, fk: Any, dk: Any, m0: Any, m
     return m0 - s_i - c2 - c4 - c6, c1, c2, c3, c4, c5, c6, c7
 
 
+@helper
+def add_voxel(
+    flat: Any, i: Any, j: Any, k: Any, size_i: Any, size_j: Any, i0: Any, i1: Any, j0: Any, j1: Any, k0: Any, k1: Any, s: Any, w: Any
+) -> None:
+    """Add to one voxel, if it is in `own`."""
+    if i0 <= i < i1 and j0 <= j < j1 and k0 <= k < k1:
+        b = np.uint64(2 * ((k * size_j + j) * size_i + i))
+        flat[b] += s
+        flat[b + np.uint64(1)] += w
+
+
 @inlined
-def add_corners(flat: Any, i: Any, j: Any, k: Any, size_i: Any, size_j: Any, own: Any, s: Any, w: Any) -> None:
+def add_corners(
+    flat: Any, i: Any, j: Any, k: Any, size_i: Any, size_j: Any, i0: Any, i1: Any, j0: Any, j1: Any, k0: Any, k1: Any, s: Any, w: Any
+) -> None:
     """Add sums `s` and weights `w` to the 8 corners of cell (i, j, k), of which those outside `own` are left out."""
-    if own[0, 0] <= i < own[0, 1] - 1 and own[1, 0] <= j < own[1, 1] - 1 and own[2, 0] <= k < own[2, 1] - 1:
+    if i0 <= i < i1 - 1 and j0 <= j < j1 - 1 and k0 <= k < k1 - 1:
         b = np.uint64(2 * ((k * size_j + j) * size_i + i))
         flat[b] += s[0]
         flat[b + np.uint64(1)] += w[0]
@@ -120,12 +132,14 @@ def add_corners(flat: Any, i: Any, j: Any, k: Any, size_i: Any, size_j: Any, own
         flat[b + np.uint64(2)] += s[7]
         flat[b + np.uint64(3)] += w[7]
         return
-    for corner in range(8):
-        x, y, z = i + (corner & 1), j + (corner >> 1 & 1), k + (corner >> 2)
-        if own[0, 0] <= x < own[0, 1] and own[1, 0] <= y < own[1, 1] and own[2, 0] <= z < own[2, 1]:
-            b = np.uint64(2 * ((z * size_j + y) * size_i + x))
-            flat[b] += s[corner]
-            flat[b + np.uint64(1)] += w[corner]
+    add_voxel(flat, i, j, k, size_i, size_j, i0, i1, j0, j1, k0, k1, s[0], w[0])
+    add_voxel(flat, i + 1, j, k, size_i, size_j, i0, i1, j0, j1, k0, k1, s[1], w[1])
+    add_voxel(flat, i, j + 1, k, size_i, size_j, i0, i1, j0, j1, k0, k1, s[2], w[2])
+    add_voxel(flat, i + 1, j + 1, k, size_i, size_j, i0, i1, j0, j1, k0, k1, s[3], w[3])
+    add_voxel(flat, i, j, k + 1, size_i, size_j, i0, i1, j0, j1, k0, k1, s[4], w[4])
+    add_voxel(flat, i + 1, j, k + 1, size_i, size_j, i0, i1, j0, j1, k0, k1, s[5], w[5])
+    add_voxel(flat, i, j + 1, k + 1, size_i, size_j, i0, i1, j0, j1, k0, k1, s[6], w[6])
+    add_voxel(flat, i + 1, j + 1, k + 1, size_i, size_j, i0, i1, j0, j1, k0, k1, s[7], w[7])
 
 
 @inlined
@@ -147,6 +161,7 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
     """
     width = images.shape[2]
     size_j, size_i = sums.shape[1], sums.shape[2]
+    i0, i1, j0, j1, k0, k1 = own[0, 0], own[0, 1], own[1, 0], own[1, 1], own[2, 0], own[2, 1]
     flat = sums.reshape(-1)
     powers = np.zeros((width + 1, 4))
     for t in range(width):
@@ -160,9 +175,9 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
             at_k = frames[f, 2, 3] + r * frames[f, 2, 1]
             row = images[f, r]
             for s in range(first[r], first[r + 1]):
-                a, b = narrow(start[s], stop[s], at_k, step_k, own[2, 0] - 1, own[2, 1])
-                a, b = narrow(a, b, at_j, step_j, own[1, 0] - 1, own[1, 1])
-                a, b = narrow(a, b, at_i, step_i, own[0, 0] - 1, own[0, 1])
+                a, b = narrow(start[s], stop[s], at_k, step_k, k0 - 1, k1)
+                a, b = narrow(a, b, at_j, step_j, j0 - 1, j1)
+                a, b = narrow(a, b, at_i, step_i, i0 - 1, i1)
                 if a >= b:
                     continue
                 i, j, k = math.floor(at_i + a * step_i), math.floor(at_j + a * step_j), math.floor(at_k + a * step_k)
@@ -171,7 +186,8 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
                 leave_k, next_k, way_k = leaving(at_k, step_k, k)
                 c = a
                 while c < b:
-                    end = int(min(leave_i, leave_j, leave_k, b - 1)) + 1
+                    # At least one pixel: with a step near zero, rounding may put the border behind.
+                    end = max(c, int(min(leave_i, leave_j, leave_k, b - 1))) + 1
                     m0, m1, m2, m3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
                     for t in range(end - c):
                         v = np.int64(row[np.uint64(c + t)])
@@ -185,7 +201,7 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
                     fi, fj, fk = at_i + c * step_i - i, at_j + c * step_j - j, at_k + c * step_k - k
                     many = np.uint64(end - c)
                     add_corners(
-                        flat, i, j, k, size_i, size_j, own,
+                        flat, i, j, k, size_i, size_j, i0, i1, j0, j1, k0, k1,
                         corner_sums(fi, step_i, fj, step_j, fk, step_k, float(m0), float(m1), float(m2), float(m3)),
                         corner_sums(fi, step_i, fj, step_j, fk, step_k, powers[many, 0], powers[many, 1], powers[many, 2], powers[many, 3]),
                     )  # fmt: skip
@@ -205,6 +221,7 @@ def add_linear_runs(images: Any, frames: Any, first: Any, start: Any, stop: Any,
 def add_linear_pixels(images: Any, frames: Any, first: Any, start: Any, stop: Any, own: Any, sums: Any) -> None:
     """The same, a pixel at a time, for frames whose pixels are about as large as the voxels."""
     size_j, size_i = sums.shape[1], sums.shape[2]
+    i0, i1, j0, j1, k0, k1 = own[0, 0], own[0, 1], own[1, 0], own[1, 1], own[2, 0], own[2, 1]
     flat = sums.reshape(-1)
     for f in range(len(images)):
         step_i, step_j, step_k = frames[f, 0, 0], frames[f, 1, 0], frames[f, 2, 0]
@@ -214,9 +231,9 @@ def add_linear_pixels(images: Any, frames: Any, first: Any, start: Any, stop: An
             at_k = frames[f, 2, 3] + r * frames[f, 2, 1]
             row = images[f, r]
             for s in range(first[r], first[r + 1]):
-                a, b = narrow(start[s], stop[s], at_k, step_k, own[2, 0] - 1, own[2, 1])
-                a, b = narrow(a, b, at_j, step_j, own[1, 0] - 1, own[1, 1])
-                a, b = narrow(a, b, at_i, step_i, own[0, 0] - 1, own[0, 1])
+                a, b = narrow(start[s], stop[s], at_k, step_k, k0 - 1, k1)
+                a, b = narrow(a, b, at_j, step_j, j0 - 1, j1)
+                a, b = narrow(a, b, at_i, step_i, i0 - 1, i1)
                 for c in range(a, b):
                     x, y, z = at_i + c * step_i, at_j + c * step_j, at_k + c * step_k
                     i, j, k = math.floor(x), math.floor(y), math.floor(z)
@@ -228,7 +245,7 @@ def add_linear_pixels(images: Any, frames: Any, first: Any, start: Any, stop: An
                         gi * gj * fk, fi * gj * fk, gi * fj * fk, fi * fj * fk,
                     )  # fmt: skip
                     add_corners(
-                        flat, i, j, k, size_i, size_j, own,
+                        flat, i, j, k, size_i, size_j, i0, i1, j0, j1, k0, k1,
                         (w[0] * v, w[1] * v, w[2] * v, w[3] * v, w[4] * v, w[5] * v, w[6] * v, w[7] * v),
                         w,
                     )  # fmt: skip

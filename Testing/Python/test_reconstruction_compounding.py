@@ -119,6 +119,32 @@ def test_pixels_on_voxel_centres_reproduce_a_gradient_exactly():
         np.testing.assert_array_equal(volume.weight, 1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(("nearest", "linear")), st.booleans())
+def test_rows_along_an_axis_on_the_lattice_itself(seed, interpolation, noisy):
+    """Quarter turns leave steps of exactly zero, or of 1e-17, and pixels on the borders of cells."""
+    rng = np.random.default_rng(seed)
+    calibration = a_calibration(0.125)
+    images = rng.integers(0, 256, (3, 10, 33), dtype=np.uint8)
+    matrices = np.tile(np.eye(4), (3, 1, 1))
+    for m in matrices:
+        m[:3, :3] = np.eye(3)[rng.permutation(3)] * rng.choice([-1, 1], 3)
+        m[:3, :3] *= np.linalg.det(m[:3, :3])
+        m[:3, 3] = rng.integers(-4, 4, 3) * 0.5
+        if noisy:
+            m[:3, :3] += rng.choice([-1e-17, 1e-17, 3e-13, 0], (3, 3))
+            m[:3, 3] += rng.choice([-1e-16, 1e-16, 0], 3)
+    matrices = matrices @ calibration.image_to_probe
+    sweep = a_sweep(images, matrices, calibration)
+    one, two, plain = (
+        reconstruct(sweep, calibration, ReconstructionSettings(interpolation=interpolation, threads=n, backend=b)).volume
+        for n, b in ((1, "numba"), (2, "numba"), (1, "numpy"))
+    )
+    for other in (two, plain):
+        assert np.abs(one.array.astype(int) - other.array).max() <= (1 if interpolation == "linear" else 0)
+        np.testing.assert_allclose(one.weight, other.weight, rtol=1e-5)
+
+
 def test_hand_calculated_linear_weights_and_rounding():
     calibration = a_calibration(1.0)
     matrices = np.tile(calibration.image_to_probe, (1, 1, 1))
