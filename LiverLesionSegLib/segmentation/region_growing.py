@@ -75,7 +75,8 @@ def region_growing(
         posterior, separation = lesion_posterior(coarse.array, coarse.seen, radius, working, field_settings)
         posterior = np.where(inside, posterior, 0.0).astype(np.float32)
         region = _grown(posterior, start, working, settings)
-        share, faces = np.count_nonzero(region) / max(np.count_nonzero(inside), 1), _on_faces(region, inside)
+        share = np.count_nonzero(region) / max(int(np.count_nonzero(inside)), 1)
+        faces = _on_faces(region, inside)
         if share <= settings.largest_fill and faces <= settings.face_limit:
             break
         tighter += 0.08
@@ -163,7 +164,7 @@ def _on_faces(region: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
 
     outermost = region & ~ndimage.binary_erosion(region)
     faces = inside & ~ndimage.binary_erosion(inside)
-    return float(np.count_nonzero(outermost & faces) / max(np.count_nonzero(outermost), 1))
+    return np.count_nonzero(outermost & faces) / max(int(np.count_nonzero(outermost)), 1)
 
 
 def _on_crop_grid(region: NDArray[np.bool_], posterior: NDArray[np.float32], grid: Any, crop_: Crop) -> NDArray[np.bool_]:

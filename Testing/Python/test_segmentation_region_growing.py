@@ -14,7 +14,7 @@ from LiverLesionSegLib.segmentation import CropSettings, crop, hand_drawn_box, i
 from LiverLesionSegLib.types import Box, Crop, Mask, Volume
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from synthetic_lesions import lesion_case, tissue  # noqa: E402
+from _synthetic_lesions import lesion_case, tissue
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
