@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
 from ..files.atomic import check_writable
 from ..files.resources import resource
-from ..types import Box, Crop, Mask, Probability, Surface, Volume
+from ..types import Box, Crop, Mask, Probability, Surface, Threshold, Volume
 from .arguments import fraction, point
 from .run import Run
 
@@ -80,25 +79,23 @@ class Lesion:
 def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: str, threshold: float | None) -> Lesion:
     """The nnU-Net path. A threshold given by hand replaces the tuned one and is said in the provenance."""
     from ..segmentation import Predictor, apply_threshold, crop, load_model, onto_volume
-    from ..types import Threshold
 
     with run.stage("load"):
         bundle = load_model(model)
         predictor = Predictor(bundle, device)
-    if threshold is None and bundle.threshold is None:
-        raise ModelError(f"{model}: has no tuned threshold; give one with --threshold, or tune the model first.")
+    if threshold is None:
+        chosen = bundle.threshold_for(predictor.inference_path)
+    else:
+        chosen = Threshold(threshold, bundle.model_id, predictor.inference_path, tuned="given by hand, not tuned")
     with run.stage("crop"):
         cropped = crop(volume, box, bundle.crop_settings)
     with run.stage("predict"):
         probability = onto_volume(predictor.predict(cropped, progress=run.progress), volume.grid, box, cropped.margin_mm)
     with run.stage("threshold"):
-        chosen = bundle.threshold
-        if threshold is not None or chosen is None:
-            chosen = Threshold(float(threshold or 0.0), probability.model_id, probability.inference_path, tuned="given by hand, not tuned")
         mask = apply_threshold(probability, chosen)
     run.device = probability.device
     run.found.update(model_id=probability.model_id, threshold=chosen.value, inference_path=probability.inference_path)
-    return _finish(mask, box, volume, cropped, probability, run)
+    return _finish(mask, box, volume, cropped, probability, run, bundle.warnings)
 
 
 def segment_by_growing(volume: Volume, box: Box, run: Run, seeds: list[tuple[float, float, float]] | None) -> Lesion:
