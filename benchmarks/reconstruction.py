@@ -212,5 +212,8 @@ def exactness():
 
 
 if __name__ == "__main__":
+    if hasattr(os, "getloadavg"):
+        load = os.getloadavg()[0]
+        CONSOLE.print(f"{os.cpu_count()} cores, load {load:.1f} at the start: the ratio of threads means something only where as many cores are free")
     exactness()
     speed()
