@@ -25,14 +25,21 @@ MAXIMUM_BYTES = 8 * 2**30
 MAXIMUM_COMPRESSION = 1100
 
 
-def unseen_from_zeros(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """(K, J, I) True for the zero voxels connected (by faces) to the volume's border: what a sweep never saw, where no weights were kept."""
+def seen_from_image(array: NDArray[Any]) -> NDArray[np.float32]:
+    """(K, J, I) weight, 0 or 1, for an image without one: zero voxels connected (by faces) to its border were never seen.
+
+    Zeros inside, such as a vessel or a shadow, count as seen. Non-finite voxels are never seen.
+    """
     from scipy import ndimage
 
-    labels, _ = ndimage.label(array == 0)
-    faces = [labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]]
-    at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
-    return np.asarray(np.isin(labels, at_border[at_border > 0]))
+    finite = np.isfinite(array)
+    labels, count = ndimage.label((array == 0) | ~finite)
+    outer = np.zeros(count + 1, dtype=bool)
+    for axis in range(array.ndim):
+        for end in (0, -1):
+            outer[np.unique(labels.take(end, axis=axis))] = True
+    outer[0] = False
+    return np.asarray(finite & ~outer[labels], dtype=np.float32)
 
 
 def _reader(path: Path) -> Any:
@@ -120,7 +127,7 @@ def read_volume(path: Path, weights: Path | None = None) -> Volume:
     """
     array, grid, _ = _read(path)
     if weights is None:
-        weight = (~unseen_from_zeros(array)).astype(np.float32)
+        weight = seen_from_image(array)
     else:
         weight, weight_grid, _ = _read(weights)
         if not same_grid(grid, weight_grid):

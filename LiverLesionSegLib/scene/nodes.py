@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BoxError, SceneError, VolumeError
-from ..segmentation.crop import seen_from_image
+from ..files.volumes import seen_from_image
 from ..types import Box, FloatArray, Grid, Volume
 
 SWEEP = "LiverLesionSeg.Sweep"

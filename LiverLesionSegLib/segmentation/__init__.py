@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from .boxes import hand_drawn_box, inscribed_ellipsoid, tight_box
-from .crop import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume, seen_from_image
+from .crop import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume
 from .region_growing import RegionGrowingSettings, region_growing
 from .surface import SurfaceSettings, surface
 from .threshold import ThresholdSettings, apply_threshold
@@ -30,7 +30,6 @@ __all__ = [
     "mask_onto_volume",
     "onto_volume",
     "region_growing",
-    "seen_from_image",
     "surface",
     "tight_box",
     "write_bundle",

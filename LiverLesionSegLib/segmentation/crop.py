@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,23 +39,6 @@ class CropSettings:
             raise BoxError(f"The crop's margin is {self.margin_mm:g} mm; give zero or a positive length, such as 10.")
         if not np.isfinite(self.fill):
             raise BoxError(f"The crop's fill value is {self.fill:g}; give a finite grey level, such as 0.")
-
-
-def seen_from_image(array: NDArray[Any]) -> NDArray[np.float32]:
-    """(K, J, I) weight, 0 or 1, for an image without one: zero voxels connected (by faces) to its border were never seen.
-
-    Zeros inside, such as a vessel or a shadow, count as seen. Non-finite voxels are never seen.
-    """
-    from scipy import ndimage
-
-    finite = np.isfinite(array)
-    labels, count = ndimage.label((array == 0) | ~finite)
-    outer = np.zeros(count + 1, dtype=bool)
-    for axis in range(array.ndim):
-        for end in (0, -1):
-            outer[np.unique(labels.take(end, axis=axis))] = True
-    outer[0] = False
-    return np.asarray(finite & ~outer[labels], dtype=np.float32)
 
 
 def crop_grid(box: Box, settings: CropSettings) -> Grid:

@@ -98,8 +98,8 @@ def test_region_growing_writes_mask_and_surface(a_case: Path, capsys: pytest.Cap
 
 
 def test_without_a_seed_the_centre_serves_and_is_said(a_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd", "--method", "region-growing", "--json"]
-    assert main([str(w) for w in words]) == 0
+    words = ["segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd"]
+    assert main([str(w) for w in [*words, "--method", "region-growing", "--json"]]) == 0
     assert any("centre" in warning for warning in json.loads(capsys.readouterr().out)["warnings"])
 
 
@@ -107,7 +107,9 @@ def test_without_a_seed_the_centre_serves_and_is_said(a_case: Path, capsys: pyte
     ("centre", "seed", "complaint"),
     [((500, 0, 0), None, "outside"), ((0, 0, 0), "90,0,0", "seed"), ((15, 15, 15), None, "seen")],
 )
-def test_boxes_and_seeds_in_the_wrong_place(a_case: Path, capsys: pytest.CaptureFixture[str], centre: tuple, seed: str | None, complaint: str) -> None:
+def test_boxes_and_seeds_in_the_wrong_place(
+    a_case: Path, capsys: pytest.CaptureFixture[str], centre: tuple, seed: str | None, complaint: str
+) -> None:
     write_box(a_case / "bad.mrk.json", Box(np.array(centre, float), np.eye(3), np.full(3, 19.0)))
     words = ["segment", a_case / "volume.nrrd", "--roi", a_case / "bad.mrk.json", "--output", a_case / "o.seg.nrrd", "--method", "region-growing"]
     line = refused(capsys, *words, *(["--seed", seed] if seed else []))
@@ -161,7 +163,7 @@ def test_interrupts_leave_nothing(tmp_path: Path, number: int, code: int) -> Non
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert not [p for p in tmp_path.rglob(".*")]
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_box_mask_is_what_the_box_says() -> None:

@@ -18,7 +18,7 @@ from LiverLesionSegLib.files.atomic import whole_file
 from LiverLesionSegLib.files.boxes import read_box, write_box
 from LiverLesionSegLib.files.segmentations import write_segmentation
 from LiverLesionSegLib.files.surfaces import write_surface
-from LiverLesionSegLib.files.volumes import read_mask, read_volume, unseen_from_zeros, write_label_volume, write_volume, write_weights
+from LiverLesionSegLib.files.volumes import read_mask, read_volume, seen_from_image, write_label_volume, write_volume, write_weights
 from LiverLesionSegLib.geometry import grid_from_axes, same_grid
 from LiverLesionSegLib.types import Box, Mask, Surface, Volume
 
@@ -62,7 +62,7 @@ def test_unseen_is_the_zero_connected_to_the_border() -> None:
     array[0] = 0
     array[1, 2, 2] = 0
     array[3, 3, 3] = 0
-    unseen = unseen_from_zeros(array)
+    unseen = seen_from_image(array) == 0
     assert unseen[0].all()
     assert unseen[1, 2, 2]
     assert not unseen[3, 3, 3]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from LiverLesionSegLib.errors import BoxError, Cancelled, VolumeError
+from LiverLesionSegLib.files.volumes import seen_from_image
 from LiverLesionSegLib.geometry import grid_from_axes, ras_from_kji, sub_grid
-from LiverLesionSegLib.segmentation import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume, seen_from_image
+from LiverLesionSegLib.segmentation import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume
 from LiverLesionSegLib.types import Box, Grid, Mask, Probability, Volume
 
 AXES = np.eye(3)
