@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     write_volume(folder / "volume.nrrd", volume)
     run.output("volume", folder / "volume.nrrd")
 
-    box = read_box(paths.roi)
+    box = read_box(paths.roi, volume.grid.frame)
     lesions: dict[str, Lesion] = {"region-growing": segment_by_growing(volume, box, run, [tuple(seed) for seed in case.seeds.tolist()])}
     if DEFAULT_MODEL.is_dir():
         lesions["nnunet"] = segment_by_network(volume, box, run, DEFAULT_MODEL, options.device, None)

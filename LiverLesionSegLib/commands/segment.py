@@ -44,8 +44,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
         if path is not None:
             check_writable(path)
     with run.stage("read"):
-        box = read_box(options.roi)
         volume = read_volume(options.volume, options.weights)
+        box = read_box(options.roi, volume.grid.frame)
     if options.method == "nnunet":
         lesion = segment_by_network(volume, box, run, options.model or DEFAULT_MODEL, options.device, options.threshold)
     else:

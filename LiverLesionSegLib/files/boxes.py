@@ -20,8 +20,11 @@ MAXIMUM_BYTES = 1_000_000
 SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 
 
-def read_box(path: Path) -> Box:
-    """The first box ROI of a markups file. Raises BoxError when the file is unreadable or holds no usable box."""
+def read_box(path: Path, frame: str = "Reference") -> Box:
+    """The first box ROI of a markups file, in the frame of the volume that it was drawn on: the file itself names none.
+
+    Raises BoxError when the file is unreadable or holds no usable box.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
@@ -45,7 +48,7 @@ def read_box(path: Path) -> Box:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BoxError(f"{path}: its ROI has no usable centre, size and orientation; place the box again.") from error
     try:
-        return Box(lps_to_ras(centre) if system == "LPS" and centre.shape == (3,) else centre, axes, size)
+        return Box(lps_to_ras(centre) if system == "LPS" and centre.shape == (3,) else centre, axes, size, frame)
     except BoxError as error:
         raise BoxError(f"{path}: {error}") from error
 

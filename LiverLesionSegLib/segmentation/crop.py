@@ -155,7 +155,8 @@ def _seen_in_box(volume: Volume, box: Box) -> float:
     weight, values = volume.weight[k, j, i], volume.array[k, j, i]
     seen = float(np.count_nonzero((weight > 0) & np.isfinite(values)) / len(local))
     if seen < SEEN_REFUSAL:
-        raise BoxError(f"The sweep saw only {100 * seen:.0f} % of the box{_of(volume)}; move the box into the part that was seen, or sweep again.")
+        todo = "move it into the part that was seen, reconstruct with holes filled, or sweep again"
+        raise BoxError(f"The sweep saw only {100 * seen:.0f} % of the box{_of(volume)}; {todo}.")
     return seen
 
 

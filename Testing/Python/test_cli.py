@@ -117,6 +117,15 @@ def test_boxes_and_seeds_in_the_wrong_place(
     assert not (a_case / "o.seg.nrrd").exists()
 
 
+def test_a_volume_in_the_trackers_frame_takes_boxes_too(a_case: Path) -> None:
+    volume = read_volume(a_case / "volume.nrrd")
+    grid = grid_from_axes(volume.grid.shape, volume.grid.ijk_to_ras[:3, 3], np.eye(3), 0.5, "Tracker")
+    write_volume(a_case / "tracker.nrrd", Volume(volume.array, grid, volume.weight))
+    words = ["segment", a_case / "tracker.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd", "--method", "region-growing"]
+    assert main([str(w) for w in words]) == 0
+    assert read_mask(a_case / "o.seg.nrrd").grid.frame == "Tracker"
+
+
 def test_a_model_folder_that_is_none(a_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd", "--model", a_case)
     assert str(a_case) in refused(capsys, *words)
