@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SeedError, SegmentationError
-from ..geometry import box_mask, inside_box, kji_from_ras
+from ..geometry import box_mask, inside_box, kji_from_ras, ras_from_kji
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
-from ..types import Box, Crop, FloatArray, Mask
+from ..types import Box, Crop, FloatArray, Grid, Mask
 from ._lesion_field import FieldSettings, lesion_posterior
 from .boxes import ellipsoid_radius
 from .crop import CropSettings, _resample, crop
@@ -22,8 +22,11 @@ class RegionGrowingSettings:
     """working_voxels: voxels along the box's shortest side while growing; the spacing stays within working_mm and above the crop's own.
 
     seed_weight: how far the presumed centre follows the seeds (1) or the box (0). least_separation: below it the grey levels are not trusted
-    and the result is said to be the box's prior. smoothing_mm: radius of the opening that cuts thin leaks, and of the closing.
-    face_limit: a warning above this share of the mask's outermost layer on the box's faces.
+    and the result is said to be the box's prior. opening_mm: radius of the opening that cuts thin leaks, and of the closing.
+    refits, refit_weight: how often, and how far, the prior ellipsoid follows what was found in a first pass; as far as that where the
+    separation is full_trust_separation or more, less below.
+    face_limit, largest_fill: above this share of the outermost layer on the box's faces, or of the box filled, the region counts as leaking.
+    smallest_fill: below this share of the box a warning.
     """
 
     working_voxels: int = 26
@@ -31,6 +34,9 @@ class RegionGrowingSettings:
     seed_weight: float = 0.5
     least_separation: float = 0.35
     opening_mm: float = 1.0
+    refits: int = 1
+    refit_weight: float = 0.5
+    full_trust_separation: float = 0.5
     face_limit: float = 0.25
     largest_fill: float = 0.85
     smallest_fill: float = 0.08
@@ -73,6 +79,11 @@ def region_growing(
         stop_if_cancelled(cancelled)
         field_settings = FieldSettings(**{**asdict(settings.field), "prior_radius": settings.field.prior_radius - tighter})
         posterior, separation = lesion_posterior(coarse.array, coarse.seen, radius, working, field_settings)
+        for _ in range(settings.refits):
+            stop_if_cancelled(cancelled)
+            trust = settings.refit_weight * float(np.clip(separation / settings.full_trust_separation, 0.0, 1.0))
+            refitted = _refitted(presumed, posterior * inside, coarse.grid, field_settings.prior_radius, trust)
+            posterior, _ = lesion_posterior(coarse.array, coarse.seen, ellipsoid_radius(refitted, coarse.grid), working, field_settings)
         posterior = np.where(inside, posterior, 0.0).astype(np.float32)
         region = _grown(posterior, start, working, settings)
         share = np.count_nonzero(region) / max(int(np.count_nonzero(inside)), 1)
@@ -136,6 +147,23 @@ def _presumed_lesion(box: Box, points: FloatArray, seed_weight: float) -> Box:
     return Box(box.centre + box.axes @ local, box.axes, box.size, box.frame)
 
 
+def _refitted(presumed: Box, posterior: NDArray[np.float32], grid: Grid, prior_radius: float, trust: float) -> Box:
+    """The box whose ellipsoid is the prior's, its centre and covariance moved by `trust` (0 to 1) towards those of the posterior.
+
+    A hand moves each face of a box by itself, so the lesion is neither in its middle nor of its proportions, and lesions lie obliquely.
+    """
+    certain = posterior > 0.5
+    if np.count_nonzero(certain) < 20:
+        return presumed
+    points = ras_from_kji(grid, np.argwhere(certain))
+    centre = points.mean(axis=0)
+    # A solid ellipsoid's variance along a half axis h is h^2 / 5.
+    half = presumed.size / 2 * prior_radius
+    own = presumed.axes @ np.diag(half**2 / 5) @ presumed.axes.T
+    variances, axes = np.linalg.eigh((1 - trust) * own + trust * np.cov(points.T))
+    return Box((1 - trust) * presumed.centre + trust * centre, axes, 2 * np.sqrt(5 * variances) / prior_radius, presumed.frame)
+
+
 def _grown(posterior: NDArray[np.float32], start: NDArray[np.int_], spacing_mm: float, settings: RegionGrowingSettings) -> NDArray[np.bool_]:
     """The opened, closed and filled part of `posterior` > 0.5 at the seeds; the largest part when no seed is in one."""
     from scipy import ndimage
@@ -167,7 +195,7 @@ def _on_faces(region: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
     return np.count_nonzero(outermost & faces) / max(int(np.count_nonzero(outermost)), 1)
 
 
-def _on_crop_grid(region: NDArray[np.bool_], posterior: NDArray[np.float32], grid: Any, crop_: Crop) -> NDArray[np.bool_]:
+def _on_crop_grid(region: NDArray[np.bool_], posterior: NDArray[np.float32], grid: Grid, crop_: Crop) -> NDArray[np.bool_]:
     """The region on the crop's voxels, its edge where the posterior crosses one half rather than at the working voxels' faces."""
     from scipy import ndimage
 
