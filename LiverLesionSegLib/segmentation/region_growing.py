@@ -32,7 +32,7 @@ class RegionGrowingSettings:
     working_voxels: int = 26
     working_mm: tuple[float, float] = (0.5, 1.5)
     seed_weight: float = 0.5
-    least_separation: float = 0.35
+    least_separation: float = 0.4
     opening_mm: float = 1.0
     refits: int = 1
     refit_weight: float = 0.5
