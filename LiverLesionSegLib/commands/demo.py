@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
         sweep, calibration = read_sweep(paths.sweep), read_plus_config(paths.config).calibration
         quality = check_sweep(sweep, calibration)
     run.found.update(verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
-    volume = reconstruct_sweep(paths.sweep, paths.config, run)
+    volume = reconstruct_sweep(paths.sweep, paths.config, run, argparse.Namespace(fill_holes=True))
     write_weights(folder / "volume_weights.nrrd", volume)
     write_volume(folder / "volume.nrrd", volume)
     run.output("volume", folder / "volume.nrrd")
@@ -70,9 +70,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
         write_surface(folder / "lesion.stl", lesion.surface)
     run.output("segmentation", folder / "lesion.seg.nrrd")
     run.output("surface", folder / "lesion.stl")
-    with run.stage("scene"):
-        poses = image_poses(sweep, calibration)
-        with headless_scene() as world:
+    with headless_scene() as world:
+        with run.stage("scene"):
             nodes = build_scene(
                 world.scene,
                 volume=volume,
@@ -81,15 +80,15 @@ def run(options: argparse.Namespace, run: Run) -> int:
                 surface=lesion.surface,
                 margin=margin_surface(lesion.surface),
                 seeds=case.seeds,
-                poses=poses,
+                poses=image_poses(sweep, calibration),
                 sweep_name="Sweep 1",
                 patient_name=f"Simulated patient {options.seed}",
             )
             save_scene(world.scene, folder / "scene.mrb")
-            run.output("scene", folder / "scene.mrb")
-            with run.stage("render"):
-                render_scene(nodes, folder / "navigation.png")
-            run.output("navigation", folder / "navigation.png")
+        with run.stage("render"):
+            render_scene(nodes, folder / "navigation.png")
+    run.output("scene", folder / "scene.mrb")
+    run.output("navigation", folder / "navigation.png")
     with run.stage("figures"):
         title = f"Simulated patient {options.seed}, {case.echogenicity}-echoic lesion"
         figure_slices(folder / "slices.png", volume, box, {**masks, "truth": truth}, box.centre, title)
