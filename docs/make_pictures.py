@@ -1,6 +1,6 @@
-"""Makes the pictures of the user guide from real recordings: `python docs/make_pictures.py DATA`, DATA being a folder that holds them.
+"""Makes the pictures of the README and the user guide: `python docs/make_pictures.py DATA`, DATA being a folder that holds the real recordings.
 
-Every step is the command that the guide shows. Pictures made from the liver sweep carry its attribution (CC BY 4.0, ImFusion GmbH).
+The demo gives the navigation scene. Every other step is the command that the guide shows. Pictures made from the liver sweep carry its attribution (CC BY 4.0, ImFusion GmbH).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from LiverLesionSegLib.cli import main as command
 from LiverLesionSegLib.evaluation.figures import figure_slices
@@ -83,6 +84,10 @@ def main() -> None:
     for example in EXAMPLES:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(sys.argv[1]), example, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        run(["demo", "--output", folder])
+        with Image.open(Path(folder) / "navigation.png") as picture:
+            picture.convert("RGB").resize((1200, 900)).quantize(192).save(PICTURES / "navigation.png", optimize=True)
 
 
 if __name__ == "__main__":
