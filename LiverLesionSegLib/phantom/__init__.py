@@ -9,7 +9,9 @@ from .settings import ECHOGENICITIES, PhantomSettings
 
 # Loaded on first use: they bring scipy along.
 _LAZY = {
+    "Background": "writing",
     "PhantomCase": "cases",
+    "insert_lesion": "background",
     "simulate_case": "cases",
     "write_case": "writing",
     "write_cases": "writing",
@@ -17,7 +19,18 @@ _LAZY = {
     "Probe": "probe",
 }
 
-__all__ = ["ECHOGENICITIES", "PRESETS", "PhantomCase", "PhantomSettings", "Probe", "simulate_case", "write_case", "write_cases"]
+__all__ = [
+    "ECHOGENICITIES",
+    "PRESETS",
+    "Background",
+    "PhantomCase",
+    "PhantomSettings",
+    "Probe",
+    "insert_lesion",
+    "simulate_case",
+    "write_case",
+    "write_cases",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,10 +46,11 @@ class PhantomCase:
 
     def truth_on(self, grid: Grid) -> Mask:
         """The lesion sampled exactly at the voxel centres of `grid` (Reference frame), no resampling in between."""
-        return Mask(_inside(self.lesions, grid, self.reference_to_anatomy), grid, self.truth.provenance)
+        return Mask(lesion_mask(self.lesions, grid, self.reference_to_anatomy), grid, self.truth.provenance)
 
 
-def _inside(lesions: tuple[Lesion, ...], grid: Grid, reference_to_anatomy: FloatArray) -> NDArray[np.bool_]:
+def lesion_mask(lesions: tuple[Lesion, ...], grid: Grid, reference_to_anatomy: FloatArray) -> NDArray[np.bool_]:
+    """(K, J, I) True where a voxel's centre lies in one of `lesions`; reference_to_anatomy: (4, 4) from the grid's frame to theirs."""
     result = np.zeros(grid.shape, dtype=bool)
     to_anatomy = reference_to_anatomy @ grid.ijk_to_ras
     to_voxel: FloatArray = np.asarray(np.linalg.inv(to_anatomy), dtype=np.float64)
@@ -116,8 +117,8 @@ def simulate_case(seed: int, settings: PhantomSettings, *, progress: Progress | 
     notes |= found
     provenance = {"method": "phantom", "seed": seed, "echogenicity": echogenicity}
     grid = truth_grid(low, high, anatomy_to_reference, settings.truth_spacing_mm)
-    truth = Mask(_inside(lesions, grid, reference_to_anatomy), grid, provenance)
-    outline = truth if lesions else Mask(_inside((lesion,), grid, reference_to_anatomy), grid, provenance)
+    truth = Mask(lesion_mask(lesions, grid, reference_to_anatomy), grid, provenance)
+    outline = truth if lesions else Mask(lesion_mask((lesion,), grid, reference_to_anatomy), grid, provenance)
     rng = rngs[_BOX]
     box = hand_drawn_box(outline, rng)
     seeds = transform_points(anatomy_to_reference, draw_seeds(rng, lesion)) if lesions else np.zeros((0, 3))

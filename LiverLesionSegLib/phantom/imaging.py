@@ -8,6 +8,8 @@ fan's pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
@@ -18,8 +20,12 @@ from .probe import LIVER_ATTENUATION_DB_CM_MHZ, ImageGeometry, Probe
 from .surroundings import GAS_ATTENUATION
 from .tissue import Tissue
 
-PLANES = (-1.5, -0.75, 0.0, 0.75, 1.5)
-"""Where the slice is sampled across its thickness, in standard deviations of its profile."""
+PLANES = (-1.8, -1.35, -0.9, -0.45, 0.0, 0.45, 0.9, 1.35, 1.8)
+"""Where the slice is sampled across its thickness, in standard deviations of its profile: closer than the scatterers lie, or speckle would
+change between frames faster than the slice moves on."""
+PLANE_WEIGHTS = np.exp(-0.5 * np.square(PLANES)).astype(np.float32)
+MIRROR_GAIN = np.float32(0.6)
+"""Brings the echo of smooth interfaces to the level that is seen in recorded sweeps."""
 REVERBERATION = np.float32(0.05)
 """Amplitude of an interface's second echo against its first."""
 GAS_TAIL_MM, GAS_BEAT_MM = 6.0, 1.1
@@ -47,19 +53,23 @@ class Imager:
         self._ray = np.stack([np.sin(angle), np.cos(angle), np.zeros_like(angle)]).astype(np.float32)
         self._slice = probe.elevation_sigma_mm(self.depth)[:, None].astype(np.float32)
         self._transfer = self._lateral_transfer(radius, len(angle))
-        compensation = 2 * LIVER_ATTENUATION_DB_CM_MHZ * probe.frequency_mhz * self.depth / 10
+        compensation = 2 * probe.tgc_db_cm_mhz * probe.frequency_mhz * self.depth / 10
         self._tgc = (10 ** (np.minimum(compensation, probe.tgc_maximum_db) / 20))[:, None].astype(np.float32)
         # Contact and the aperture's loss at the edge of the array: beams differ slowly in strength.
         profile = smooth_noise(rng, (len(angle),), (1.0,), beams / 5)
-        edge = np.abs(angle) / half
-        profile = np.minimum(profile * np.float32(probe.contact_db), probe.contact_db / 2)
-        self._contact = (10 ** ((profile - 2.5 * np.clip(edge - 0.75, 0, 1) * 4 * rng.uniform(0.2, 1.0)) / 20)).astype(np.float32)
+        decibel = np.minimum(profile * np.float32(probe.contact_db / 2), probe.contact_db / 4)
+        # One side often has poor contact or a rib in front of it: its beams fall off.
+        side, start = float(rng.choice([-1.0, 1.0])), float(rng.uniform(0.1, 1.0))
+        decibel -= probe.contact_db * float(rng.uniform(0, 4)) * np.clip(side * angle / half - start, 0, 0.6)
+        edge = np.clip(np.abs(angle) / half - 0.75, 0, 1) * float(rng.uniform(2, 10))
+        self._contact = (10 ** ((decibel - edge) / 20)).astype(np.float32)
         # The transmit pulse rings on in the face: bands that stand still in every frame.
         bands = smooth_noise(rng, (len(self.depth), len(angle)), (self._step, 0.02), max(0.6, 3 * self._step))
         ringing = np.maximum(1.0 + bands, 0) * np.exp(-self.depth / probe.ringing_mm)[:, None] * 10 ** (probe.ringing_db / 20)
         self._ringing = ringing.astype(np.float32)
         level = probe.dynamic_range_db * ((probe.parenchyma_grey - probe.floor_grey) / (255 - probe.floor_grey)) ** (1 / probe.grey_exponent)
         self._offset_db = level + gain_db
+        self._scatter_gain = self._gain_for_scatterers()
         self._prepare_conversion(angle, radius)
 
     def _lateral_transfer(self, radius: FloatArray, count: int) -> NDArray[np.float32]:
@@ -101,14 +111,13 @@ class Imager:
         tissue, probe = self.tissue, self.probe
         scatter = tissue.scatter.reshape(-1)
         echo = np.zeros(self._x.shape, dtype=np.complex64)
-        weights = np.exp(-0.5 * np.square(PLANES))
-        weights /= np.sqrt(np.sum(weights**2))
-        for offset, weight in zip(PLANES, weights, strict=True):
+        for offset, weight in zip(PLANES, PLANE_WEIGHTS, strict=True):
             index = self._indices(pose, offset)
-            echo += scatter[index] * np.float32(weight)
+            echo += scatter[index] * weight
             if offset == 0.0:
                 loss = tissue.attenuation.reshape(-1)[index]
                 mirror = [tissue.specular[axis].reshape(-1)[index].astype(np.float32) for axis in range(3)]
+        echo *= self._scatter_gain
         smooth = self._mirror_echo(pose, mirror)
         echo += smooth
         echo += self._ringing
@@ -117,15 +126,35 @@ class Imager:
         echo *= self._contact
         noise = rng.standard_normal((*echo.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
         echo = (echo + noise * np.float32(10 ** (probe.noise_db / 20) * np.sqrt(0.5))) * self._tgc
-        sigma = probe.axial_fwhm_mm / 2.3548 / self._step
-        axial = np.float32(np.sqrt(2 * np.sqrt(np.pi) * sigma))  # unit gain for white noise
-        echo = ndimage.gaussian_filter1d(echo, sigma, axis=0, truncate=3.0) * axial
-        spectrum = fft.fft(echo, axis=1)
-        result = np.zeros(echo.shape, dtype=np.float32)
-        for transfer in self._transfer:
-            result += np.abs(fft.ifft(spectrum * transfer, axis=1))
+        looks = self._looks(echo)
+        result = np.abs(next(looks))
+        for look in looks:
+            result += np.abs(look)
         result /= np.float32(len(self._transfer))
         return result
+
+    def _looks(self, echo: NDArray[np.complex64]) -> Iterator[NDArray[np.complex64]]:
+        """The echoes through pulse and beam, once for each sub-aperture; unit gain for noise that is white on beams and depths."""
+        sigma = self.probe.axial_fwhm_mm / 2.3548 / self._step
+        axial = np.float32(np.sqrt(2 * np.sqrt(np.pi) * sigma))
+        spectrum = fft.fft(ndimage.gaussian_filter1d(echo, sigma, axis=0, truncate=3.0) * axial, axis=1)
+        for transfer in self._transfer:
+            yield fft.ifft(spectrum * transfer, axis=1)
+
+    def _gain_for_scatterers(self) -> NDArray[np.float32]:
+        """(depths, 1) factor that gives even tissue a mean amplitude power of 1: samples that share a voxel are not independent.
+
+        Measured on a table of random scatterers that is spread over the voxels.
+        """
+        table = np.random.default_rng(0).standard_normal((65521, 2)).astype(np.float32).view(np.complex64)[:, 0] * np.float32(np.sqrt(0.5))
+        middle = np.eye(4)
+        echo = np.zeros(self._x.shape, dtype=np.complex64)
+        for offset, weight in zip(PLANES, PLANE_WEIGHTS, strict=True):
+            # A prime stride keeps neighbours in different places of the table.
+            echo += table[self._indices(middle, offset) * 7919 % len(table)] * weight
+        power = np.mean([np.mean(np.abs(look) ** 2, axis=1) for look in self._looks(echo)], axis=0)
+        smooth = ndimage.gaussian_filter1d(power, 4.0 / self._step, mode="nearest")
+        return np.asarray(1 / np.sqrt(smooth), dtype=np.float32)[:, None]
 
     def _add_reverberation(
         self, echo: NDArray[np.complex64], smooth: NDArray[np.float32], loss: NDArray[np.float32], rng: np.random.Generator
@@ -156,7 +185,7 @@ class Imager:
         along = sum(part * ray[axis] for axis, part in enumerate(mirror))
         strength = np.sqrt(sum(part * part for part in mirror)) + np.float32(1e-6)
         cosine = np.minimum(np.abs(along) / strength, 1)
-        return np.asarray(strength * cosine**4, dtype=np.float32)
+        return np.asarray(MIRROR_GAIN * strength * cosine**4, dtype=np.float32)
 
     def compress(self, envelope: NDArray[np.float32]) -> NDArray[np.float32]:
         """Amplitude to grey levels 0..255 (float)."""

@@ -61,9 +61,9 @@ def hand_sweep(rng: np.random.Generator, count: int, travel_mm: float, tilt_deg:
     speed = np.exp(wander(rng, count, 6, 0.25))
     part = np.concatenate([[0.0], np.cumsum((speed[1:] + speed[:-1]) / 2)])
     part = part / part[-1] - 0.5
-    offset = np.stack([wander(rng, count, 5, 0.8), wander(rng, count, 5, 0.25), part * travel_mm], axis=-1)
+    offset = np.stack([wander(rng, count, 5, 0.6), wander(rng, count, 5, 0.25), part * travel_mm], axis=-1)
     tilt = np.deg2rad(tilt_deg) * part + wander(rng, count, 6, np.deg2rad(0.6))
-    roll, yaw = (wander(rng, count, 5, np.deg2rad(1.0)) for _ in range(2))
+    roll, yaw = (wander(rng, count, 5, np.deg2rad(spread)) for spread in (0.4, 0.8))
     return np.asarray(translation(offset) @ rotation(1, yaw) @ rotation(2, roll) @ rotation(0, tilt))
 
 

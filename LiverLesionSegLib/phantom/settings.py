@@ -32,6 +32,7 @@ class PhantomSettings:
     other_lesions: how many more lesions lie in the sweep; truth and box are the first one's.
     sweep_coverage_mm: (least, most) that the sweep goes beyond the lesion on either side.
     truth_spacing_mm: voxel of the truth label map.
+    background_grey_power: in a recorded background, grey level goes as this power of the echo's amplitude.
     detail: multiplies the sampling of tissue and beams; below 1 is faster and coarser, for tests.
     """
 
@@ -58,6 +59,7 @@ class PhantomSettings:
     other_lesions: int = 0
     sweep_coverage_mm: tuple[float, float] = (3.0, 12.0)
     truth_spacing_mm: float = 0.5
+    background_grey_power: float = 0.7
     detail: float = 1.0
 
     def __post_init__(self) -> None:

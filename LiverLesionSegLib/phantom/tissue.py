@@ -65,7 +65,9 @@ def _trees(rng: np.random.Generator, low: FloatArray, high: FloatArray, probe: P
     scale = probe.depth_mm / 56.0
     end = float(rng.choice([0.0, 1.0]))
     trees = []
-    kinds = (True, True, False, False, False) if probe.body_wall_mm[1] == 0 else (True, True, True, True, False, False, False, False)
+    # A transcutaneous sweep sees several times the liver of one in open surgery.
+    portals, veins = (3, 3) if probe.body_wall_mm[1] == 0 else (6, 5)
+    kinds = (True,) * portals + (False,) * veins
     for portal in kinds:
         if portal:
             root = low + np.array([rng.uniform(0.2, 0.8), rng.uniform(0.55, 0.95), rng.choice([-0.05, 1.05])]) * size

@@ -15,7 +15,9 @@ from ..files.boxes import write_box
 from ..files.volumes import write_label_volume
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..sweep import write_sweep
-from ..types import Calibration
+from ..sweep.transform_graph import split_name
+from ..types import Calibration, Sweep
+from .background import insert_lesion
 from .cases import PhantomCase, simulate_case
 from .settings import PhantomSettings
 
@@ -35,6 +37,15 @@ class CaseFiles:
     config: Path
 
 
+@dataclass(frozen=True, eq=False)
+class Background:
+    """A recorded sweep to put lesions into. frame_range: (first, one past the last) of the frames to use, or None for all."""
+
+    sweep: Sweep
+    calibration: Calibration
+    frame_range: tuple[int, int] | None = None
+
+
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.10g}" for value in values)
 
@@ -48,6 +59,9 @@ def write_config(path: Path, calibration: Calibration, spacing_mm: float = 0.5) 
         "Transform",
         {"From": calibration.image_frame, "To": calibration.probe_frame, "Matrix": _numbers(np.asarray(calibration.image_to_probe).ravel().tolist())},
     )
+    for name, matrix in calibration.static_transforms.items():
+        start, end = split_name(name)
+        ElementTree.SubElement(definitions, "Transform", {"From": start, "To": end, "Matrix": _numbers(np.asarray(matrix).ravel().tolist())})
     settings = {
         "ImageCoordinateFrame": calibration.image_frame,
         "ReferenceCoordinateFrame": calibration.reference_frame,
@@ -111,11 +125,13 @@ def write_cases(
     settings: PhantomSettings,
     *,
     split: str = "",
+    background: Background | None = None,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> Path:
     """Simulate `count` cases, case n with a seed that follows from `seed` and n alone, and write them with their cases.csv.
 
+    With a `background` the lesions are put into that recording instead of into simulated livers.
     Returns the path of cases.csv, which appears last. Raises OutputError when the folder cannot be written, Cancelled when told to stop.
     """
     folder = output_folder(Path(folder))
@@ -127,7 +143,18 @@ def write_cases(
         def inner(fraction: float, text: str, number: int = number, name: str = name) -> None:
             report(progress, (number + 0.9 * fraction) / count, f"{name}: {text}")
 
-        case = simulate_case(case_seed(seed, number), settings, progress=inner, cancelled=cancelled)
+        if background is None:
+            case = simulate_case(case_seed(seed, number), settings, progress=inner, cancelled=cancelled)
+        else:
+            case = insert_lesion(
+                background.sweep,
+                background.calibration,
+                case_seed(seed, number),
+                settings,
+                frame_range=background.frame_range,
+                progress=inner,
+                cancelled=cancelled,
+            )
         rows.append(case_row(name, case, write_case(folder, name, case), split))
     table = folder / "cases.csv"
     write_table(table, rows)
