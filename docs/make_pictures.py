@@ -1,4 +1,4 @@
-"""Makes the pictures of the README and the user guide: `python docs/make_pictures.py DATA`, DATA being a folder that holds the real recordings.
+"""Makes the pictures of the README and the user guide: `python docs/make_pictures.py DATA`, DATA being a folder with the real recordings.
 
 The demo gives the navigation scene. Every other step is the command that the guide shows. Pictures made from the liver sweep carry its attribution (CC BY 4.0, ImFusion GmbH).
 """
