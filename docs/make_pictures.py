@@ -1,6 +1,7 @@
 """Makes the pictures of the README and the user guide: `python docs/make_pictures.py DATA`, DATA being a folder with the real recordings.
 
-The demo gives the navigation scene. Every other step is the command that the guide shows. Pictures made from the liver sweep carry its attribution (CC BY 4.0, ImFusion GmbH).
+The demo gives the navigation scene; the others are made by the commands that the guide shows. Pictures of the liver sweep carry its attribution
+(CC BY 4.0, ImFusion GmbH).
 """
 
 from __future__ import annotations
