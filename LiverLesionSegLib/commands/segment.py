@@ -121,7 +121,7 @@ def _finish(mask: Mask, box: Box, volume: Volume, cropped: Crop, probability: Pr
         "box": {"centre_ras": box.centre.tolist(), "axes": box.axes.tolist(), "size_mm": box.size.tolist()},
     }
     mask = Mask(mask.array, mask.grid, provenance)
-    warnings = (*cropped.warnings, *notes, *provenance.get("warnings", ()))
+    warnings = tuple(dict.fromkeys((*cropped.warnings, *notes, *provenance.get("warnings", ()))))
     if not mask.array.any():
         return Lesion(mask, None, probability, (*warnings, "nothing was found in the box; lower the threshold or draw the box again"), cropped)
     with run.stage("surface"):

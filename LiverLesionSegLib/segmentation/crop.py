@@ -106,7 +106,7 @@ def onto_volume(probability: Probability, volume_grid: Grid, crop_box: Box, marg
     Raises BoxError when the crop and the volume do not overlap.
     """
     target = _part_of_crop(volume_grid, crop_box, margin_mm)
-    array = _resample(probability.array, probability.grid, target)
+    array = resample(probability.array, probability.grid, target)
     array *= box_mask(crop_box, target, margin_mm)
     return replace(probability, array=np.clip(array, 0.0, 1.0, out=array), grid=target)
 
@@ -119,7 +119,7 @@ def mask_onto_volume(mask: Mask, volume_grid: Grid, crop_box: Box, margin_mm: fl
     if same_grid(mask.grid, volume_grid):
         return mask
     target = _part_of_crop(volume_grid, crop_box, margin_mm)
-    array = _resample(mask.array.astype(np.float32), mask.grid, target) >= 0.5
+    array = resample(mask.array.astype(np.float32), mask.grid, target) >= 0.5
     array &= box_mask(crop_box, target, margin_mm)
     return Mask(array, target, mask.provenance)
 
@@ -233,7 +233,7 @@ def _part_of_crop(grid: Grid, box: Box, margin_mm: float) -> Grid:
     return sub_grid(grid, low, (int(shape[0]), int(shape[1]), int(shape[2])))
 
 
-def _resample(array: NDArray[np.float32], source: Grid, target: Grid) -> NDArray[np.float32]:
+def resample(array: NDArray[np.float32], source: Grid, target: Grid) -> NDArray[np.float32]:
     """Linear interpolation onto `target`, the outermost values carried on."""
     from scipy import ndimage
 

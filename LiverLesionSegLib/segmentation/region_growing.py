@@ -14,7 +14,7 @@ from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..types import Box, Crop, FloatArray, Grid, Mask
 from ._lesion_field import FieldSettings, lesion_posterior
 from .boxes import ellipsoid_radius
-from .crop import CropSettings, _resample, crop
+from .crop import CropSettings, resample, crop
 
 
 @dataclass(frozen=True)
@@ -202,4 +202,4 @@ def _on_crop_grid(region: NDArray[np.bool_], posterior: NDArray[np.float32], gri
     near = ndimage.binary_dilation(region)
     field_values = np.where(region, np.maximum(posterior, 0.51), np.where(near, np.minimum(posterior, 0.49), 0.0)).astype(np.float32)
     field_values = 0.5 * field_values + 0.5 * ndimage.gaussian_filter(region.astype(np.float32), 0.7)
-    return np.asarray((_resample(field_values, grid, crop_.volume.grid) >= 0.5) & box_mask(crop_.box, crop_.volume.grid))
+    return np.asarray((resample(field_values, grid, crop_.volume.grid) >= 0.5) & box_mask(crop_.box, crop_.volume.grid))
