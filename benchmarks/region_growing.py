@@ -16,6 +16,7 @@ import SimpleITK
 from _synthetic_lesions import KINDS, LesionCase, lesion_case, tissue
 
 from LiverLesionSegLib.errors import BoxError
+from LiverLesionSegLib.files.volumes import read_volume
 from LiverLesionSegLib.geometry import box_mask, kji_from_ras, ras_from_kji
 from LiverLesionSegLib.segmentation import CropSettings, crop, embed, hand_drawn_box, inscribed_ellipsoid, mask_onto_volume, region_growing
 from LiverLesionSegLib.types import Crop, Volume
@@ -57,8 +58,6 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     real: Volume | None = None
     if arguments.volume:
-        from LiverLesionSegLib.files import read_volume
-
         real = read_volume(arguments.volume)
     labels: list[tuple[str, str, str, str]] = []
     scores: list[list[float]] = []

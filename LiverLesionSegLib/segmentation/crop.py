@@ -14,6 +14,8 @@ from ..types import Box, Crop, Grid, Mask, Probability, Volume
 
 SEEN_WARNING = 0.9
 SEEN_REFUSAL = 0.5
+SEEN_BLACK = 1e-3
+"""Added to a seen voxel that equals the fill value, so that what was never seen can be told from black tissue in the array alone."""
 _JUDGED_POINTS_PER_AXIS = 32
 _SLAB_VOXELS = 1_000_000
 
@@ -23,6 +25,7 @@ class CropSettings:
     """margin_mm: added to the box on every side (the paper's 10 mm). spacing_mm: isotropic voxel size of the crop.
 
     fill: grey level of voxels that lie outside the volume or were never seen. antialias: smooth before a coarser sampling.
+    least_seen: a box of which a smaller part was seen is refused.
     max_voxels: a crop, or the part of the volume that it needs, above this is refused before anything is allocated.
     """
 
@@ -30,6 +33,7 @@ class CropSettings:
     spacing_mm: float = 1.0
     fill: float = 0.0
     antialias: bool = True
+    least_seen: float = SEEN_REFUSAL
     max_voxels: int = 100_000_000
 
     def __post_init__(self) -> None:
@@ -78,7 +82,7 @@ def crop(
             f"The box is in frame {box.frame} but the volume in {volume.grid.frame}; draw the box on this volume, or bring both into one frame."
         )
     grid = crop_grid(box, settings)
-    seen_in_box = _seen_in_box(volume, box)
+    seen_in_box = _seen_in_box(volume, box, settings.least_seen)
     start, stop = _needed_part(volume.grid, box, settings)
     stop_if_cancelled(cancelled)
     report(progress, 0.0, "Cropping")
@@ -143,7 +147,7 @@ def embed(mask: Mask, grid: Grid) -> Mask:
     return Mask(array, grid, mask.provenance)
 
 
-def _seen_in_box(volume: Volume, box: Box) -> float:
+def _seen_in_box(volume: Volume, box: Box, least_seen: float) -> float:
     """Fraction of the box that the sweep saw, at points regularly spread in it; what lies outside the volume was not seen."""
     steps = (np.arange(_JUDGED_POINTS_PER_AXIS) + 0.5) / _JUDGED_POINTS_PER_AXIS - 0.5
     local = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) * box.size
@@ -154,7 +158,7 @@ def _seen_in_box(volume: Volume, box: Box) -> float:
     k, j, i = indices[inside].astype(np.int64).T
     weight, values = volume.weight[k, j, i], volume.array[k, j, i]
     seen = float(np.count_nonzero((weight > 0) & np.isfinite(values)) / len(local))
-    if seen < SEEN_REFUSAL:
+    if seen < least_seen:
         todo = "move it into the part that was seen, reconstruct with holes filled, or sweep again"
         raise BoxError(f"The sweep saw only {100 * seen:.0f} % of the box{_of(volume)}; {todo}.")
     return seen
@@ -215,6 +219,7 @@ def _normalised_interpolation(
         report(progress, 0.3 + 0.7 * rows.stop / target.shape[0], "Cropping")
     seen = weight >= 0.5 - 1e-6
     array /= np.where(seen, weight, 1.0)
+    array[array == fill] += SEEN_BLACK
     array[~seen] = fill
     weight[~seen] = 0.0
     return array, weight

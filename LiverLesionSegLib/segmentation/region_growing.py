@@ -14,7 +14,7 @@ from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..types import Box, Crop, FloatArray, Grid, Mask
 from ._lesion_field import FieldSettings, lesion_posterior
 from .boxes import ellipsoid_radius
-from .crop import CropSettings, resample, crop
+from .crop import CropSettings, crop, resample
 
 
 @dataclass(frozen=True)
