@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import cast
 
 from ..files.atomic import check_writable
 from ..types import Volume
 from .arguments import count, positive_number
 from .run import Run
-
-DEFAULT_SPACING_MM = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,25 +43,16 @@ def run(options: argparse.Namespace, run: Run) -> int:
 
 def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: argparse.Namespace | None = None) -> Volume:
     """The volume of a sweep file, by the options, else by the configuration, else by default; notes what was found in `run`."""
-    from ..reconstruction import HoleFillingSettings, ReconstructionSettings, reconstruct
-    from ..reconstruction.settings import Compounding, Interpolation
+    from ..reconstruction import reconstruct
+    from ..reconstruction.settings import settings_for
     from ..sweep import read_plus_config, read_sweep
 
     given = vars(options) if options is not None else {}
     with run.stage("read"):
         config = read_plus_config(config_path)
         sweep = read_sweep(sweep_path, progress=run.progress)
-    defaults = ReconstructionSettings()
-    interpolation = cast(Interpolation, given.get("interpolation") or config.interpolation or defaults.interpolation)
-    compounding = cast(Compounding, given.get("compounding") or config.compounding or defaults.compounding)
-    fill = given.get("fill_holes") or (given.get("fill_holes") is None and config.fill_holes)
-    settings = ReconstructionSettings(
-        spacing_mm=given.get("spacing") or config.spacing_mm or DEFAULT_SPACING_MM,
-        interpolation=interpolation,
-        compounding=compounding,
-        threads=given.get("threads") or defaults.threads,
-        hole_filling=HoleFillingSettings() if fill else None,
-    )
+    names = ("interpolation", "compounding", "fill_holes", "threads")
+    settings = settings_for(config, spacing_mm=given.get("spacing"), **{name: given.get(name) for name in names})
     result = reconstruct(sweep, config.calibration, settings, progress=run.progress)
     run.seconds.update(result.seconds)
     run.threads = result.threads
@@ -78,7 +66,12 @@ def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: ar
             "ijk_to_ras": grid.ijk_to_ras.tolist(),
             "frame": grid.frame,
         },
-        settings={"interpolation": settings.interpolation, "compounding": settings.compounding, "fill_holes": bool(fill), "backend": result.backend},
+        settings={
+            "interpolation": settings.interpolation,
+            "compounding": settings.compounding,
+            "fill_holes": settings.hole_filling is not None,
+            "backend": result.backend,
+        },
         warnings=[*config.warnings, *sweep.warnings, *result.warnings],
     )
     skipped = ", ".join(f"{number} {reason}" for reason, number in result.frames_skipped.items())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from ..errors import GridError, InputError
+
+if TYPE_CHECKING:
+    from ..sweep import PlusConfig
 
 Interpolation = Literal["linear", "nearest"]
 Compounding = Literal["mean", "maximum", "latest"]
@@ -91,6 +94,27 @@ class ReconstructionSettings:
             raise InputError(f"{self.threads} threads cannot do anything; give 1 or more.")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
             raise InputError(f"A memory limit of {self.memory_limit_bytes} bytes allows nothing; give more.")
+
+
+def settings_for(
+    config: PlusConfig,
+    *,
+    spacing_mm: float | None = None,
+    interpolation: str | None = None,
+    compounding: str | None = None,
+    fill_holes: bool | None = None,
+    threads: int | None = None,
+) -> ReconstructionSettings:
+    """What is given here, else what the configuration says, else the defaults. Raises GridError, InputError for values that cannot be."""
+    defaults = ReconstructionSettings()
+    fill = config.fill_holes if fill_holes is None else fill_holes
+    return ReconstructionSettings(
+        spacing_mm=spacing_mm or config.spacing_mm or defaults.spacing_mm,
+        interpolation=cast(Interpolation, interpolation or config.interpolation or defaults.interpolation),
+        compounding=cast(Compounding, compounding or config.compounding or defaults.compounding),
+        threads=threads,
+        hole_filling=HoleFillingSettings() if fill else None,
+    )
 
 
 def check_spacing(spacing_mm: float | tuple[float, float, float]) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ RANKS = [
     {"geometry"},
     {"files"},
     {"sweep", "reconstruction", "segmentation", "navigation"},
-    {"acquisition", "phantom", "evaluation", "training"},
+    {"acquisition", "phantom", "cohort", "evaluation", "training"},
     {"scene", "worker"},
     {"host", "commands", "cli", "__main__"},
 ]

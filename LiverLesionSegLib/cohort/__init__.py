@@ -1,0 +1,8 @@
+"""Cohorts: the table of cases that export, tune and evaluate share, and each case's volume, truth and box."""
+
+from __future__ import annotations
+
+from .loading import LoadedCase, load_case, mask_onto_grid, reconstruct_files
+from .table import Case, read_cases
+
+__all__ = ["Case", "LoadedCase", "load_case", "mask_onto_grid", "read_cases", "reconstruct_files"]
