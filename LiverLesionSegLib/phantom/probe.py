@@ -117,13 +117,13 @@ TRANSCUTANEOUS = Probe(
     f_number=2.6,
     aperture_mm=28.0,
     lateral_factor=1.2,
-    elevation_height_mm=8.5,
+    elevation_height_mm=10.0,
     elevation_focus_mm=40.0,
     elevation_fwhm_mm=1.6,
-    looks=5,
+    looks=6,
     dynamic_range_db=58.0,
     grey_exponent=3.0,
-    parenchyma_grey=66.0,
+    parenchyma_grey=64.0,
     floor_grey=7.0,
     noise_db=-54.0,
     tgc_maximum_db=36.0,
@@ -131,8 +131,8 @@ TRANSCUTANEOUS = Probe(
     step_mm=0.3,
     voxel_mm=(0.6, 0.4, 1.3),
     body_wall_mm=(20.0, 30.0),
-    contact_db=6.0,
-    tgc_db_cm_mhz=0.44,
+    contact_db=7.5,
+    tgc_db_cm_mhz=0.435,
 )
 """Abdominal convex probe, 2-5 MHz. Fan, pulse, beam widths, compression and noise are fitted to a recorded sweep (benchmarks/phantom_realism.py), so
 that the slice is the effective one of its harmonic imaging, thinner than the lens alone would give."""
