@@ -107,7 +107,7 @@ def simulate_case(seed: int, settings: PhantomSettings, *, progress: Progress | 
         images[index] = imager.frame(pose, np.random.default_rng([seed, _NOISE, index]))
 
     rng = rngs[_TRACKER]
-    anatomy_to_reference = random_pose(rng, 15, 15) @ _BODY
+    anatomy_to_reference = random_pose(rng, 6, 15) @ _BODY
     motion = track(rng, poses, anatomy_to_reference, _SENSOR, settings)
     reference_to_anatomy = np.linalg.inv(anatomy_to_reference)
     notes: dict[str, Any] = {

@@ -62,7 +62,7 @@ def _white(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.
 def _trees(rng: np.random.Generator, low: FloatArray, high: FloatArray, probe: Probe) -> list[Tree]:
     """Portal branches come from deep in the middle (the hilum), hepatic veins from one end of the sweep (the caval confluence)."""
     size = high - low
-    scale = probe.depth_mm / 56.0
+    scale = probe.depth_mm / 52.0
     end = float(rng.choice([0.0, 1.0]))
     trees = []
     # A transcutaneous sweep sees several times the liver of one in open surgery.
@@ -86,7 +86,7 @@ def make_tissue(
     voxel = np.asarray(probe.voxel_mm) / settings.detail
     shape = _shape(low, high, voxel)
     spacing = (float(voxel[2]), float(voxel[1]), float(voxel[0]))
-    scale = (probe.depth_mm / 56.0) ** 0.6
+    scale = (probe.depth_mm / 52.0) ** 0.6
     decibel = smooth_noise(rng, shape, spacing, 14.0 * scale) * np.float32(0.8)
     decibel += smooth_noise(rng, shape, spacing, 1.8 * scale) * np.float32(1.1 - 0.6 * steatosis)
     decibel += np.float32(3.0 * steatosis)
