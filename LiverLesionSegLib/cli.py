@@ -26,6 +26,10 @@ COMMANDS = {
     "check": "quality of a recorded sweep: pass, warn or refuse",
     "reconstruct": "a volume from a recorded sweep",
     "segment": "the lesion in a box: mask and surface",
+    "export": "an nnU-Net data set from a table of cases",
+    "train": "nnU-Net training on an exported data set, resumable",
+    "tune": "the probability threshold with the highest F1 on the validation cases",
+    "bundle": "a model folder to ship and to segment with",
     "doctor": "whether this Python can run everything",
 }
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143

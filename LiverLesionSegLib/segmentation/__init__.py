@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .boxes import hand_drawn_box, inscribed_ellipsoid, tight_box
+from .boxes import hand_drawn_box, inscribed_ellipsoid, tight_box, whole_box
 from .crop import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume
 from .region_growing import RegionGrowingSettings, region_growing
 from .surface import SurfaceSettings, surface
@@ -32,6 +32,7 @@ __all__ = [
     "region_growing",
     "surface",
     "tight_box",
+    "whole_box",
     "write_bundle",
 ]
 

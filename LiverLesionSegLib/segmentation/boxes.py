@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BoxError, SegmentationError
+from ..errors import BoxError, SegmentationError, VolumeError
 from ..geometry import ras_from_kji
-from ..types import Box, FloatArray, Grid, Mask
+from ..types import Box, FloatArray, Grid, Mask, Volume
 
 HAND_FACE_SHIFT = (-0.05, 0.35)
 """A hand-drawn face lies this fraction of the side inwards (negative) to outwards (positive) of the lesion."""
@@ -40,6 +40,21 @@ def hand_drawn_box(truth: Mask, rng: np.random.Generator, axes: FloatArray | Non
     shifts = np.clip(rng.uniform(*HAND_FACE_SHIFT, size=(2, 3)) * tight.size, *HAND_FACE_LIMIT_MM)
     low, high = -tight.size / 2 - shifts[0], tight.size / 2 + shifts[1]
     return Box(tight.centre + tight.axes @ ((low + high) / 2), tight.axes, high - low, tight.frame)
+
+
+def whole_box(volume: Volume) -> Box:
+    """The smallest box on the grid's axes that holds all that was seen: what a model of whole volumes looks at.
+
+    Raises VolumeError when nothing was seen.
+    """
+    seen = volume.seen
+    if not seen.any():
+        raise VolumeError(f"{volume.source or 'The volume'}: nothing of it was seen; reconstruct it again.")
+    along = [np.flatnonzero(seen.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    low, high = np.array([a[0] for a in along]), np.array([a[-1] for a in along])
+    size = (high - low + 1)[::-1] * volume.grid.spacing_mm
+    axes = volume.grid.ijk_to_ras[:3, :3] / volume.grid.spacing_mm
+    return Box(ras_from_kji(volume.grid, (low + high) / 2), axes, size, volume.grid.frame)
 
 
 def ellipsoid_radius(box: Box, grid: Grid) -> NDArray[np.float32]:

@@ -82,7 +82,7 @@ def crop(
             f"The box is in frame {box.frame} but the volume in {volume.grid.frame}; draw the box on this volume, or bring both into one frame."
         )
     grid = crop_grid(box, settings)
-    seen_in_box = _seen_in_box(volume, box, settings.least_seen)
+    seen_in_box = share_seen(volume, box, settings.least_seen)
     start, stop = _needed_part(volume.grid, box, settings)
     stop_if_cancelled(cancelled)
     report(progress, 0.0, "Cropping")
@@ -147,8 +147,11 @@ def embed(mask: Mask, grid: Grid) -> Mask:
     return Mask(array, grid, mask.provenance)
 
 
-def _seen_in_box(volume: Volume, box: Box, least_seen: float) -> float:
-    """Fraction of the box that the sweep saw, at points regularly spread in it; what lies outside the volume was not seen."""
+def share_seen(volume: Volume, box: Box, least_seen: float = 0.0) -> float:
+    """Fraction of the box that the sweep saw, at points regularly spread in it; what lies outside the volume was not seen.
+
+    Raises BoxError when it is below `least_seen`, or the box lies outside the volume.
+    """
     steps = (np.arange(_JUDGED_POINTS_PER_AXIS) + 0.5) / _JUDGED_POINTS_PER_AXIS - 0.5
     local = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) * box.size
     indices = np.floor(kji_from_ras(volume.grid, box.centre + local @ box.axes.T) + 0.5)

@@ -67,6 +67,12 @@ class ModelBundle:
     threshold_details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def whole_volume(self) -> bool:
+        """Whether it was trained on whole volumes (`liverlesionseg.mode` in dataset.json is "full") rather than on crops about a box."""
+        section = self.dataset.get("liverlesionseg", {})
+        return isinstance(section, dict) and section.get("mode") == "full"
+
     def inference_path(self, settings: InferenceSettings | None = None, backend: str = "torch") -> str:
         """The name of a way to run this model, such as `tile64-step0.5-nomirror-torch`: tile size, step, mirrored axes, backend."""
         settings = settings or InferenceSettings()
@@ -134,12 +140,19 @@ def load_model(folder: Path | str, *, fold: str | None = None) -> ModelBundle:
 
 
 def write_bundle(
-    folder: Path | str, model: ModelBundle, threshold: Threshold | None = None, *, card_text: str = "", details: Mapping[str, Any] | None = None
+    folder: Path | str,
+    model: ModelBundle,
+    threshold: Threshold | None = None,
+    *,
+    card_text: str = "",
+    details: Mapping[str, Any] | None = None,
+    largest_bytes: int | None = None,
 ) -> ModelBundle:
     """Writes `model` as a bundle; the folder appears whole or not at all, and what was written is read back and verified first.
 
     threshold: of this very model; the model's own without it. details: JSON values kept in threshold.json beside it (curve, areas, ...).
-    Raises OutputError when the folder has content already or cannot be written, ModelError when the threshold is another model's.
+    largest_bytes: refuse a larger bundle.
+    Raises OutputError when the folder has content already or cannot be written, ModelError when the threshold is another model's or it is too large.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
@@ -158,6 +171,9 @@ def write_bundle(
         (part / CARD).write_text(card_text or _plain_card(model), encoding="utf-8")
         paths, notes = ((), {}) if threshold else (model.agreeing_paths, model.threshold_details)
         write_threshold(part, model.model_id, threshold or model.threshold, agreeing_paths=paths, details=details or notes)
+        size = sum(path.stat().st_size for path in part.iterdir())
+        if largest_bytes is not None and size > largest_bytes:
+            raise ModelError(f"{folder}: would have {size / 1e6:.1f} MB, more than {largest_bytes / 1e6:.0f}; train a plan with a smaller network.")
         written = load_model(part)
         if folder.is_dir():
             folder.rmdir()

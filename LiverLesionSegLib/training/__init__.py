@@ -1,8 +1,34 @@
-"""Training around nnU-Net's own commands: data sets out of cases, plans, training."""
+"""Training around nnU-Net's own commands: data sets out of cases, plans, training, the tuned threshold and the bundle."""
 
 from __future__ import annotations
 
-from .dataset import TrainingCase, write_dataset
-from .nnunet import TrainSettings, Workplace, prepare, train
+from .card import model_card
+from .curve import draw_curve, epochs_done, read_curve
+from .dataset import TrainingCase, dataset_name, write_dataset
+from .export import ExportSettings, export_cases
+from .nnunet import TrainSettings, Workplace, begun, prepare, prepare_once, results_folder, train, workplace_for
+from .tuning import Tuned, exported_cases, probability_of, tune
 
-__all__ = ["TrainSettings", "TrainingCase", "Workplace", "prepare", "train", "write_dataset"]
+__all__ = [
+    "ExportSettings",
+    "TrainSettings",
+    "TrainingCase",
+    "Tuned",
+    "Workplace",
+    "begun",
+    "dataset_name",
+    "draw_curve",
+    "epochs_done",
+    "export_cases",
+    "exported_cases",
+    "model_card",
+    "prepare",
+    "prepare_once",
+    "probability_of",
+    "read_curve",
+    "results_folder",
+    "train",
+    "tune",
+    "workplace_for",
+    "write_dataset",
+]

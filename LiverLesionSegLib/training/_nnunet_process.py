@@ -11,6 +11,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+from .curve import CURVE, CURVE_COLUMNS
+
 
 def _skip_primus() -> None:
     """nnU-Net imports each of its trainer modules to find one by name; this one needs torchvision, which need not fit the torch that is there."""
@@ -36,6 +38,9 @@ def plan(order: dict[str, Any]) -> None:
 
 def train(order: dict[str, Any]) -> None:
     """nnU-Net's training loop alone; validation is left to the path that ships."""
+    import random
+
+    import numpy as np
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
@@ -50,7 +55,45 @@ def train(order: dict[str, Any]) -> None:
     trainer.num_val_iterations_per_epoch = int(order["validation_iterations"])
     trainer.save_every = int(order["save_every"])
     maybe_load_checkpoint(trainer, bool(order["resume"]), False)
+    # A resumed training must not see again, in the same order, what it saw from its start.
+    state = (int(order["seed"]) * 1_000_003 + int(trainer.current_epoch)) % 2**32
+    random.seed(state)
+    np.random.seed(state)  # noqa: NPY002 (nnU-Net's loaders draw from it)
+    torch.manual_seed(state)
+    _keep_checkpoints_whole(trainer)
+    _keep_curve(trainer)
     trainer.run_training()
+
+
+def _keep_checkpoints_whole(trainer: Any) -> None:
+    """A checkpoint is written beside its place and then renamed: one that is killed half-way through leaves the one before."""
+    save = trainer.save_checkpoint
+
+    def save_whole(filename: str) -> None:
+        save(filename + ".part")
+        if Path(filename + ".part").is_file():
+            Path(filename + ".part").replace(filename)
+
+    trainer.save_checkpoint = save_whole
+
+
+def _keep_curve(trainer: Any) -> None:
+    """After every epoch the whole learning curve as CSV, instead of nnU-Net's picture, which takes seconds to draw."""
+    target = Path(trainer.output_folder) / CURVE
+
+    def write(_folder: str) -> None:
+        logged = trainer.logger.get_checkpoint()
+        columns = {name: logged[key] for name, key in CURVE_COLUMNS.items()}
+        seconds = [end - start for start, end in zip(logged["epoch_start_timestamps"], logged["epoch_end_timestamps"], strict=False)]
+        lines = [",".join(("epoch", "iterations", *columns, "seconds"))]
+        for epoch, took in enumerate(seconds):
+            values = (f"{float(values[epoch]):.6g}" for values in columns.values())
+            lines.append(",".join((str(epoch + 1), str((epoch + 1) * trainer.num_iterations_per_epoch), *values, f"{took:.2f}")))
+        part = target.with_suffix(".part")
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part.replace(target)
+
+    trainer.logger.plot_progress_png = write
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""nnU-Net raw data sets, written from arrays: `imagesTr`, `labelsTr`, `dataset.json` and `splits_final.json`."""
+"""nnU-Net raw data sets, written from arrays: `imagesTr`, `labelsTr`, `imagesTs`, `labelsTs`, `dataset.json` and `splits_final.json`."""
 
 from __future__ import annotations
 
@@ -23,33 +23,41 @@ from ..types import Grid
 
 SPLITS = "splits_final.json"
 FILE_ENDING = ".nrrd"
+FOLDERS = {"train": "Tr", "validation": "Tr", "test": "Ts"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_DATASET_NAME = re.compile(r"Dataset\d{3}_\w+")
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingCase:
-    """One image to learn from or to validate on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool.
+    """One image to learn from, to validate on or to test on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool.
 
-    split: "train" or "validation". Several boxes of one patient are several cases, and must be in one split.
+    split: "train", "validation" or "test". Several boxes of one patient are several cases, and must be in one split.
     """
 
     name: str
     image: NDArray[np.float32]
     truth: NDArray[np.bool_]
     grid: Grid
-    split: Literal["train", "validation"] = "train"
+    split: Literal["train", "validation", "test"] = "train"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(f"Case {self.name[:60]!r}: name it with letters, digits, '_' and '-' only, nnU-Net makes file names of it.")
-        if self.split not in ("train", "validation"):
-            raise InputError(f"Case {self.name}: split {self.split!r} is not known; give train or validation.")
+        if self.split not in FOLDERS:
+            raise InputError(f"Case {self.name}: split {self.split!r} is not known; give train, validation or test.")
         if self.image.shape != self.grid.shape or self.truth.shape != self.grid.shape:
             raise InputError(f"Case {self.name}: image {self.image.shape} and truth {self.truth.shape} must both be on the grid {self.grid.shape}.")
         if not np.isfinite(self.image).all():
             raise InputError(f"Case {self.name}: the image holds values that are not finite; reconstruct it again.")
         if self.truth.dtype != np.bool_:
             raise InputError(f"Case {self.name}: the truth must be a mask of lesion and not lesion, not {self.truth.dtype} labels.")
+
+
+def dataset_name(folder: Path) -> str:
+    """What nnU-Net calls the data set in `folder`: the folder's name where it is of nnU-Net's form (`Dataset001_name`), else made so."""
+    name = Path(folder).resolve().name
+    return name if _DATASET_NAME.fullmatch(name) else f"Dataset001_{re.sub(r'[^A-Za-z0-9]', '_', name) or 'cases'}"
 
 
 def write_dataset(
@@ -62,20 +70,18 @@ def write_dataset(
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> int:
-    """Writes `folder`, named as nnU-Net wants it (`Dataset001_name`); it appears whole or not at all. Cases are taken one by one.
+    """Writes `folder`; it appears whole or not at all. Cases are taken one by one.
 
     crop_settings: how the crops were made; kept in dataset.json, so that a model trained on them is used with the same.
-    notes: other JSON values to keep there. allow_empty_truth: take boxes without a lesion as well.
+    notes: other JSON values to keep there, looked at when all cases are written. allow_empty_truth: take boxes without a lesion as well.
     Returns the number of cases. Raises InputError for bad or doubled cases or a missing split, OutputError when it cannot be written.
     """
     folder = Path(folder)
-    if not re.fullmatch(r"Dataset\d{3}_\w+", folder.name):
-        raise InputError(f"{folder}: nnU-Net wants the name Dataset, three digits, an underscore and a name, such as Dataset101_crop.")
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"{folder}: has content already; choose a new folder for the data set.")
     output_folder(folder.parent)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
     except OSError as error:
         raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose a place that you may write to.") from error
     part = temporary / folder.name
@@ -84,7 +90,7 @@ def write_dataset(
         count = len(splits["train"]) + len(splits["val"])
         section = {**({} if crop_settings is None else {"crop": _crop_section(crop_settings)}), **(notes or {})}
         description = {
-            "name": folder.name,
+            "name": dataset_name(folder),
             "channel_names": {"0": "ultrasound"},
             "labels": {"background": 0, "lesion": 1},
             "numTraining": count,
@@ -107,20 +113,26 @@ def _write_cases(
     part: Path, cases: Iterable[TrainingCase], allow_empty_truth: bool, progress: Progress | None, cancelled: IsCancelled | None
 ) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {"train": [], "val": []}
-    for kind in ("imagesTr", "labelsTr"):
-        (part / kind).mkdir(parents=True)
+    seen: set[str] = set()
+    part.mkdir()
     for number, case in enumerate(cases):
         stop_if_cancelled(cancelled)
-        if case.name in splits["train"] or case.name in splits["val"]:
+        if case.name in seen:
             raise InputError(f"Case {case.name} occurs twice; give every case a name of its own.")
         if not allow_empty_truth and not case.truth.any():
             raise InputError(f"Case {case.name}: its truth is empty; check the mask and the box, or leave the case out.")
-        write_array(part / "imagesTr" / f"{case.name}_0000{FILE_ENDING}", case.image.astype(np.float32), case.grid, {})
-        write_array(part / "labelsTr" / f"{case.name}{FILE_ENDING}", case.truth.astype(np.uint8), case.grid, {})
-        splits["train" if case.split == "train" else "val"].append(case.name)
+        seen.add(case.name)
+        for kind in ("images", "labels"):
+            (part / f"{kind}{FOLDERS[case.split]}").mkdir(parents=True, exist_ok=True)
+        write_array(part / f"images{FOLDERS[case.split]}" / f"{case.name}_0000{FILE_ENDING}", case.image.astype(np.float32), case.grid, {})
+        write_array(part / f"labels{FOLDERS[case.split]}" / f"{case.name}{FILE_ENDING}", case.truth.astype(np.uint8), case.grid, {})
+        if case.split != "test":
+            splits["train" if case.split == "train" else "val"].append(case.name)
         report(progress, 0.0, f"{number + 1} cases written")
     if not splits["train"] or not splits["val"]:
-        raise InputError(f"{part.name}: {len(splits['train'])} training and {len(splits['val'])} validation cases; at least one of each is needed.")
+        raise InputError(
+            f"{part.name}: has {len(splits['train'])} training and {len(splits['val'])} validation cases; at least one of each is needed."
+        )
     return splits
 
 

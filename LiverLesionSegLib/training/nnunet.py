@@ -19,10 +19,11 @@ from time import monotonic
 from typing import Any
 
 from ..errors import Cancelled, InputError, ModelError
-from ..files.atomic import output_folder
+from ..files.atomic import output_folder, whole_file
 from ..files.resources import resource
 from ..progress import IsCancelled, Progress, report
-from .dataset import SPLITS
+from .curve import epochs_done
+from .dataset import SPLITS, dataset_name
 
 _POLL_S = 0.1
 _EPOCH = re.compile(r"Epoch (\d+)\s*$")
@@ -36,7 +37,7 @@ class TrainSettings:
     workers: processes that load and augment (0: none; the network waits, which on a CPU costs little and spares memory).
     """
 
-    trainer: str = "LiverLesionSegPaperTrainer"
+    trainer: str = "LiverLesionSegTrainer"
     epochs: int = 100
     iterations_per_epoch: int = 50
     validation_iterations: int = 10
@@ -143,10 +144,11 @@ def train(
     if not plans_file.is_file():
         raise InputError(f"{plans_file}: these plans do not exist; preprocess the data set with them first.")
     folder = workplace.result(dataset, plans_name, settings.trainer)
-    resume = any((folder / "fold_0" / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
-    if (folder / "fold_0" / "checkpoint_final.pth").is_file():
+    final, latest = (folder / "fold_0" / f"checkpoint_{kind}.pth" for kind in ("final", "latest"))
+    if final.is_file() and epochs_done(folder) >= settings.epochs:
         report(progress, 1.0, "Was trained already")
         return folder
+    resume = begun(folder)
     if resume:
         before, now = (_read_object(path) for path in (folder / "plans.json", plans_file))
         before.pop("continue_training", None)
@@ -154,14 +156,85 @@ def train(
             raise InputError(
                 f"{folder}: was being trained with other plans than {plans_file}; finish it with those, or train under another plans_name."
             )
+        if final.is_file():
+            # nnU-Net goes on from the final checkpoint first, and would so again after a kill, whatever was learnt in between.
+            final.replace(latest)
     order = {key: getattr(settings, key) for key in ("trainer", "epochs", "iterations_per_epoch", "validation_iterations", "save_every", "device")}
     order |= {"threads": settings.threads, "seed": settings.seed, "dataset": dataset, "plans_name": plans_name, "resume": resume}
     watch = _EpochWatch(settings.epochs, progress)
     _run("train", order, workplace.environment(settings.workers), watch, cancelled)
-    if not (folder / "fold_0" / "checkpoint_final.pth").is_file():
+    if not final.is_file():
         raise ModelError(f"{folder}: the training ended without a final checkpoint; start it again to go on.")
     report(progress, 1.0, "Trained")
     return folder
+
+
+def workplace_for(output: Path, data: Path) -> tuple[Workplace, str]:
+    """A workplace in `output` that takes the exported data set at `data` as its raw data, and the data set's name there.
+
+    Raises InputError when `data` is no exported data set, or `output` was made for another one.
+    """
+    output, data = Path(output), Path(data).resolve()
+    description = _read_object(data / "dataset.json") if (data / "dataset.json").is_file() else None
+    if description is None or not (data / "imagesTr").is_dir() or not (data / SPLITS).is_file():
+        raise InputError(f"{data}: is not a data set that export wrote (dataset.json, imagesTr, {SPLITS}); give its folder.")
+    workplace, name = Workplace(output), dataset_name(data)
+    raw = workplace.raw / name
+    others = [p.name for p in workplace.raw.iterdir() if p.name != name] if workplace.raw.is_dir() else []
+    if others or (raw.exists() and _read_object(raw / "dataset.json") != description):
+        raise InputError(f"{output}: was made for another data set ({', '.join(others) or 'of the same name'}); choose another output.")
+    if not raw.exists():
+        output_folder(workplace.raw)
+        try:
+            raw.symlink_to(data, target_is_directory=True)
+        except OSError:  # Windows lets only some users make links; a copy serves as well.
+            shutil.copytree(data, raw)
+    return workplace, name
+
+
+def prepare_once(workplace: Workplace, dataset: str, plan: str, *, progress: Progress | None = None, cancelled: IsCancelled | None = None) -> str:
+    """Plans and preprocesses unless that was done with the same plan; returns the plans' name. plan: a folder of nnunet_plans, or a plan.json.
+
+    Raises InputError when `plan` is neither, or the workplace was prepared with another version of it.
+    """
+    file = resource("nnunet_plans", plan, "plan.json") if re.fullmatch(r"[\w-]+", plan) else Path(plan)
+    if not file.is_file():
+        known = sorted(p.parent.name for p in resource("nnunet_plans").glob("*/plan.json"))
+        raise InputError(f"{plan}: is neither a plan of nnunet_plans ({', '.join(known)}) nor a plan.json; give one of them.")
+    template = _read_object(file)
+    record = workplace.preprocessed / dataset / "liverlesionseg_plan.json"
+    if record.is_file():
+        before = _read_object(record)
+        same = all(before.get(key) == template.get(key) for key in ("plans_name", "plans", "configuration"))
+        if same:
+            return str(template["plans_name"])
+        if before.get("plans_name") == template.get("plans_name"):
+            raise InputError(
+                f"{workplace.root}: was prepared with other plans of the name {template.get('plans_name')} than {file}; "
+                "go on with those, or choose another output."
+            )
+    plans = prepare(workplace, dataset, file, progress=progress, cancelled=cancelled)
+    with whole_file(record) as temporary:
+        temporary.write_text(json.dumps(template, indent=2) + "\n", encoding="utf-8")
+    return plans.stem
+
+
+def begun(results: Path) -> bool:
+    """Whether a training stands in a results folder, to be resumed or finished."""
+    return any((results / "fold_0" / f"checkpoint_{kind}.pth").is_file() for kind in ("final", "latest", "best"))
+
+
+def results_folder(path: Path) -> Path:
+    """The results folder at `path` or, where `path` is what `train` wrote, the one in it. Raises InputError for none or several."""
+    path = Path(path)
+    if (path / "plans.json").is_file():
+        return path
+    found = sorted(p.parent for p in path.glob("results/*/*/plans.json"))
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: holds {len(found) or 'no'} trained models; give the folder that train wrote, or the results folder (with plans.json) itself."
+        )
+    return found[0]
 
 
 class _EpochWatch:

@@ -1,0 +1,62 @@
+"""`tune RESULTS CASES.csv` or `tune RESULTS --data DIR`: the threshold with the highest F1 on the validation cases."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..files.atomic import check_writable, whole_file
+from .arguments import count
+from .run import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The threshold is written into the results folder, where segment and bundle look for it."""
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="what train wrote, or an nnU-Net results folder")
+    parser.add_argument("cases", type=Path, nargs="?", metavar="CASES.csv", help="the table with the validation cases")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="instead of the table: the data set that export wrote, with its very boxes")
+    parser.add_argument("--split", choices=("validation", "train", "test"), default="validation")
+    parser.add_argument("--output", type=Path, metavar="threshold.json", help="another copy of the threshold's record")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; never changed silently")
+    parser.add_argument("--threads", type=count, metavar="N", help="processor threads (torch's choice)")
+
+
+def run(options: argparse.Namespace, run: Run) -> int:
+    """Runs the path that ships over the validation cases and keeps threshold, curve, areas, cases and model id."""
+    from ..cohort import read_cases
+    from ..errors import InputError
+    from ..segmentation import Predictor, load_model
+    from ..segmentation.model import THRESHOLD, write_threshold
+    from ..training import exported_cases, results_folder, tune
+
+    if (options.cases is None) == (options.data is None):
+        raise InputError("Give the table of cases, or --data with the exported data set, and not both.")
+    if options.output is not None:
+        check_writable(options.output)
+    folder = results_folder(options.results)
+    cases, boxes = (read_cases(options.cases), None) if options.cases is not None else exported_cases(options.data)
+    with run.stage("load"):
+        # An earlier threshold, perhaps of an earlier checkpoint, must not stand in the way of the new one.
+        (folder / THRESHOLD).unlink(missing_ok=True)
+        bundle = load_model(folder)
+        predictor = Predictor(bundle, options.device, threads=options.threads)
+    with run.stage("tune"):
+        tuned = tune(cases, predictor, boxes=boxes, split=options.split, progress=run.progress)
+    with run.stage("write"):
+        write_threshold(folder, bundle.model_id, tuned.threshold, details=tuned.details)
+        if options.output is not None:
+            with whole_file(options.output) as temporary:
+                temporary.write_bytes((folder / THRESHOLD).read_bytes())
+            run.output("copy", options.output)
+    run.output("threshold", folder / THRESHOLD)
+    run.device = predictor.device
+    areas = {key: tuned.details[key] for key in ("f1", "precision", "recall", "area_precision_recall", "area_roc")}
+    run.found.update(threshold=tuned.threshold.value, model_id=bundle.model_id, inference_path=predictor.inference_path, **areas)
+    run.found.update(cases=list(tuned.threshold.cases), warnings=list(bundle.warnings))
+    run.summary.append(
+        f"threshold {tuned.threshold.value:.4f}: F1 {tuned.best.f1:.3f}, precision {tuned.best.precision:.3f}, recall {tuned.best.recall:.3f} "
+        f"over {len(tuned.threshold.cases)} cases; area under precision-recall {areas['area_precision_recall']:.3f}, ROC {areas['area_roc']:.3f}"
+    )
+    if options.split != "validation":
+        run.summary.append(f"warning: tuned on {options.split} cases, so figures on these are too good")
+    return 0

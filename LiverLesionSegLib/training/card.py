@@ -1,0 +1,110 @@
+"""MODEL_CARD.md: what a model was trained on, how, and what it can and cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..segmentation.model import ModelBundle
+from .curve import read_curve
+
+_FIELDS = ("data", "recipe", "compute", "threshold", "results", "model_id", "name")
+DEFAULT_CARD = """# {name}
+
+Segments one focal liver lesion in a box, in a volume reconstructed from tracked intraoperative ultrasound. Research software, **not for clinical
+use**: it is not a medical device and was not tested on patients unless the results below say so.
+
+Model id `{model_id}`
+
+## Data
+{data}
+
+## Recipe
+{recipe}
+
+## Compute
+{compute}
+
+## Threshold
+{threshold}
+
+## Results
+{results}
+
+## Known failures
+- A lesion that hardly differs from the liver around it (iso-echoic) is missed or outlined by the box.
+- What the sweep did not see is not segmented; boxes of which less than half was seen are refused.
+- Two lesions in one box come out as one mask. A box without a lesion may still give one.
+- Probes, presets and livers unlike those of the training data; look at every outline before relying on it.
+"""
+
+
+def model_card(model: ModelBundle, results: Path, *, template: str = DEFAULT_CARD, table: str = "") -> str:
+    """The card of `model` from the records in its results folder; {data}, {recipe}, {compute}, {threshold}, {results}, {model_id} and {name} in
+    `template` are filled in. table: results as Markdown."""
+    threshold = model.threshold
+    details = model.threshold_details
+    values = {
+        "name": str(model.dataset.get("name", "Lesion model")),
+        "model_id": model.model_id,
+        "data": _data(model),
+        "recipe": _recipe(model),
+        "compute": _compute(results),
+        "threshold": "Not tuned; give one with `--threshold`."
+        if threshold is None
+        else f"{threshold.value:.4f} ({threshold.tuned}), inference path `{threshold.inference_path}`. On these cases F1 {details.get('f1', 0):.3f}, "
+        f"precision {details.get('precision', 0):.3f}, recall {details.get('recall', 0):.3f}, area under precision-recall "
+        f"{details.get('area_precision_recall', 0):.3f}, ROC {details.get('area_roc', 0):.3f}.",
+        "results": table.strip() or "None measured beyond the validation cases above.",
+    }
+    for field in _FIELDS:
+        template = template.replace("{" + field + "}", values[field])
+    return template
+
+
+def shipped_dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """dataset.json without the list of cases and where they lay, which are nobody's business but the trainer's."""
+    section = dataset.get("liverlesionseg", {})
+    kept = {key: value for key, value in section.items() if key not in ("images", "cases_file")} if isinstance(section, dict) else {}
+    return {**dataset, "liverlesionseg": kept} if kept else dict(dataset)
+
+
+def _section(model: ModelBundle) -> dict[str, Any]:
+    section = model.dataset.get("liverlesionseg", {})
+    return dict(section) if isinstance(section, dict) else {}
+
+
+def _data(model: ModelBundle) -> str:
+    section = _section(model)
+    images = section.get("images", [])
+    lines = []
+    for split in ("train", "validation", "test"):
+        own = [image for image in images if image.get("split") == split]
+        if own:
+            lines.append(f"- {split}: {len({image['case'] for image in own})} cases, {len(own)} images")
+    crop = model.crop_settings
+    lines.append(f"- images: {section.get('mode', 'crop')}, margin {crop.margin_mm:g} mm, {crop.spacing_mm:g} mm voxels, unseen voxels {crop.fill:g}")
+    return "\n".join(lines)
+
+
+def _recipe(model: ModelBundle) -> str:
+    kwargs = model.configuration.values["architecture"]["arch_kwargs"]
+    network = str(model.configuration.values["architecture"]["network_class_name"]).rsplit(".", 1)[-1]
+    patch = " x ".join(map(str, model.configuration.patch_size))
+    return (
+        f"nnU-Net, plans `{model.plans.get('plans_name')}`, trainer `{model.weights.trainer or 'unnamed'}`. {network}, features "
+        f"{json.dumps(kwargs.get('features_per_stage'))}, tile {patch} voxels, batch {model.configuration.values.get('batch_size')}."
+    )
+
+
+def _compute(results: Path) -> str:
+    curve = read_curve(results)
+    if not curve.get("epoch"):
+        return "Not recorded."
+    last = {name: values[-1] for name, values in curve.items()}
+    return (
+        f"{last['iterations']:.0f} iterations in {sum(curve['seconds']) / 3600:.2f} h. Loss at the end {last['training_loss']:.3f} (training), "
+        f"{last['validation_loss']:.3f} (validation); smoothed Dice of validation tiles {last['smoothed_dice']:.3f}."
+    )

@@ -1,0 +1,127 @@
+"""The probability threshold of a model: the voxel-wise F1 maximum over the validation cases, by the inference path that ships."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cohort import Case, LoadedCase, case_box, load_case, mask_onto_grid, read_cases
+from ..errors import BoxError, InputError
+from ..evaluation.curves import BestF1, VoxelCurves
+from ..progress import IsCancelled, Progress, report, stop_if_cancelled
+from ..segmentation.boxes import whole_box
+from ..segmentation.crop import crop, onto_volume
+from ..types import Box, Mask, Probability, Threshold
+
+if TYPE_CHECKING:
+    from ..segmentation.predictor import Predictor
+
+CURVE_POINTS = 200
+"""Points of the precision-recall curve that are kept beside the threshold."""
+
+Boxer = Callable[[LoadedCase], Box]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A threshold, what it gives on the cases it was tuned on, and the curves it was chosen from."""
+
+    threshold: Threshold
+    best: BestF1
+    curves: VoxelCurves
+    details: dict[str, Any]
+
+
+def probability_of(loaded: LoadedCase, box: Box, predictor: Predictor, *, cancelled: IsCancelled | None = None) -> tuple[Probability, Box]:
+    """The shipped path: crop, network, back onto the volume's voxels. A model of whole volumes gets all that was seen, whatever the box.
+
+    Returns the probability and the box that was looked at. Raises BoxError naming the case when less than half of the box was seen.
+    """
+    bundle = predictor.bundle
+    settings = bundle.crop_settings
+    if bundle.whole_volume:
+        box, settings = whole_box(loaded.volume), replace(settings, least_seen=0.0)
+    try:
+        cropped = crop(loaded.volume, box, settings, cancelled=cancelled)
+    except BoxError as error:
+        raise BoxError(f"Case {loaded.name}: {error}") from error
+    probability = predictor.predict(cropped, cancelled=cancelled)
+    return onto_volume(probability, loaded.volume.grid, box, cropped.margin_mm), box
+
+
+def tune(
+    cases: Sequence[Case],
+    predictor: Predictor,
+    *,
+    boxes: Boxer | None = None,
+    split: str = "validation",
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> Tuned:
+    """The threshold with the highest F1 over every voxel of the crops of the cases of `split`; every voxel is one prediction.
+
+    boxes: the box of a case; without it the fixed seeded one that export draws. Raises InputError for no such case and for bad cases.
+    """
+    wanted = [case for case in cases if case.split == split]
+    if not wanted:
+        raise InputError(f"The table has no {split} case, so no threshold can be tuned; say {split} in its column split.")
+    curves = VoxelCurves()
+    for number, case in enumerate(wanted):
+        stop_if_cancelled(cancelled)
+        report(progress, number / len(wanted), f"case {case.name}")
+        loaded = load_case(case, allow_empty=case.echogenicity == "none", cancelled=cancelled)
+        probability, _ = probability_of(loaded, (boxes or case_box)(loaded), predictor, cancelled=cancelled)
+        truth = loaded.truth or Mask(np.zeros(probability.grid.shape, dtype=bool), probability.grid)
+        curves.add(probability.array, mask_onto_grid(truth, probability.grid).array)
+    best = curves.best_f1()
+    names = tuple(case.name for case in wanted)
+    tuned = f"highest voxel-wise F1 over {len(names)} {split} cases"
+    threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names)
+    report(progress, 1.0, "tuned")
+    return Tuned(threshold, best, curves, _details(best, curves))
+
+
+def _details(best: BestF1, curves: VoxelCurves) -> dict[str, Any]:
+    precision, recall, thresholds = curves.precision_recall()
+    # Evenly along the recall, so that the curve's shape is kept in few points.
+    steps = np.searchsorted(recall, np.linspace(recall[0], recall[-1], CURVE_POINTS))
+    kept = np.unique(np.clip(steps, 0, len(recall) - 1))
+    return {
+        "f1": round(best.f1, 6),
+        "precision": round(best.precision, 6),
+        "recall": round(best.recall, 6),
+        "area_precision_recall": round(curves.area_precision_recall(), 6),
+        "area_roc": round(curves.area_roc(), 6),
+        "lesion_voxels": int(curves.lesion.sum()),
+        "background_voxels": int(curves.background.sum()),
+        "curve": [[round(float(a[n]), 6) for a in (thresholds, precision, recall)] for n in kept],
+        "curve_columns": ["threshold", "precision", "recall"],
+    }
+
+
+def exported_cases(data: Path) -> tuple[list[Case], Boxer]:
+    """The cases that a data set was exported from, and the very boxes of its validation and test images.
+
+    Raises InputError when `data` is no exported data set, or its table is not where it was.
+    """
+    from .export import box_from_record
+
+    path = Path(data) / "dataset.json"
+    try:
+        section = json.loads(path.read_text(encoding="utf-8"))["liverlesionseg"]
+        table, images = Path(data).resolve() / str(section["cases_file"]), list(section["images"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: does not say which cases it was exported from; give the table of cases instead.") from error
+    records = {image["case"]: image for image in images if image.get("split") != "train"}
+
+    def boxer(loaded: LoadedCase) -> Box:
+        if loaded.name not in records:
+            raise InputError(f"Case {loaded.name}: is not in the data set {data}; export it again, or give the table of cases.")
+        return box_from_record(records[loaded.name], loaded.volume.grid.frame)
+
+    return read_cases(table), boxer
