@@ -13,7 +13,7 @@ from LiverLesionSegLib.errors import Cancelled, InputError, ModelError, OutputEr
 from LiverLesionSegLib.files.resources import resource
 from LiverLesionSegLib.geometry import grid_from_axes
 from LiverLesionSegLib.segmentation.crop import CropSettings
-from LiverLesionSegLib.training import TrainingCase, TrainSettings, Workplace, prepare, train, write_dataset
+from LiverLesionSegLib.training import TrainingCase, TrainSettings, Workplace, dataset_name, prepare, train, write_dataset
 
 SHAPE = (24, 20, 22)
 
@@ -48,6 +48,19 @@ def test_a_data_set_is_what_nnunet_reads(tmp_path: Path) -> None:
     assert properties["spacing"] == [1.0, 1.0, 1.0]
 
 
+def test_any_folder_gets_a_name_that_nnunet_takes(tmp_path: Path) -> None:
+    assert [dataset_name(Path(name)) for name in ("a/Dataset012_x", "my cases", "Dataset1_x")] == [
+        "Dataset012_x",
+        "Dataset001_my_cases",
+        "Dataset001_Dataset1_x",
+    ]
+    tests = [a_case(number, "test") for number in (7, 8)]
+    assert write_dataset(tmp_path / "my cases", [*some_cases(), *tests]) == 5
+    assert sorted(p.name for p in (tmp_path / "my cases" / "imagesTs").iterdir()) == ["case7_box0_0000.nrrd", "case8_box0_0000.nrrd"]
+    description = json.loads((tmp_path / "my cases" / "dataset.json").read_text())
+    assert description["name"] == "Dataset001_my_cases" and description["numTraining"] == 5
+
+
 def _changed(**values: object) -> object:
     case = a_case(0)
     return lambda: TrainingCase(**{**vars(case), **values})  # type: ignore[arg-type]
@@ -58,7 +71,7 @@ def _changed(**values: object) -> object:
     [
         ({"name": "../x"}, "name it with"),
         ({"name": ""}, "name it with"),
-        ({"split": "test"}, "not known"),
+        ({"split": "testing"}, "not known"),
         ({"image": np.zeros((3, 3, 3), np.float32)}, "on the grid"),
         ({"image": np.full(SHAPE, np.nan, np.float32)}, "not finite"),
         ({"truth": np.full(SHAPE, 2, np.uint8)}, "labels"),
@@ -80,8 +93,6 @@ def test_a_data_set_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=said):
             write_dataset(folder, cases)
-    with pytest.raises(InputError, match="nnU-Net wants the name"):
-        write_dataset(tmp_path / "toy", some_cases())
     with pytest.raises(Cancelled):
         write_dataset(folder, some_cases(), cancelled=lambda: True)
     assert not list(tmp_path.iterdir())
@@ -133,7 +144,7 @@ def test_from_cases_to_a_model(tmp_path: Path) -> None:
     plans = prepare(workplace, "Dataset007_toy", _tiny_plans(tmp_path / "tiny.json"))
     assert json.loads(plans.read_text())["configurations"]["3d_fullres"]["patch_size"] == [16, 16, 16]
 
-    settings = TrainSettings(epochs=3, iterations_per_epoch=8, validation_iterations=1, save_every=1)
+    settings = TrainSettings(trainer="LiverLesionSegPaperTrainer", epochs=3, iterations_per_epoch=8, validation_iterations=1, save_every=1)
     texts: list[str] = []
     with pytest.raises(Cancelled):
         train(
@@ -157,6 +168,6 @@ def test_from_cases_to_a_model(tmp_path: Path) -> None:
     assert train(workplace, "Dataset007_toy", "Tiny", settings, progress=lambda _, text: texts.append(text)) == folder
     assert not any(text.startswith("Epoch 1 ") for text in texts) and texts[-1] == "Trained"
     model = load_model(folder)
-    assert model.weights.trainer == "LiverLesionSegPaperTrainer" and model.weights.mirroring_axes == ()
+    assert model.weights.trainer == settings.trainer and model.weights.mirroring_axes == ()
     assert model.crop_settings == CropSettings() and model.crop_declared
     assert dict(os.environ) == environment
