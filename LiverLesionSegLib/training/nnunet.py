@@ -136,9 +136,12 @@ def train(
 ) -> Path:
     """Trains, or goes on where a stopped training's last checkpoint stands; returns the results folder.
 
-    Raises InputError when the data set was not preprocessed with these plans, or a training stopped with other plans is to be resumed;
-    ModelError when nnU-Net fails; Cancelled, after which the last checkpoint stands.
+    Raises InputError when the data set was not preprocessed with these plans, a training stopped with other plans is to be resumed, or the device
+    is not there; ModelError when nnU-Net fails or a checkpoint would run code; Cancelled, after which the last checkpoint stands.
     """
+    from ..segmentation._nnunet_network import open_device
+    from ..segmentation._nnunet_weights import read_checkpoint
+
     settings = settings or TrainSettings()
     plans_file = workplace.preprocessed / dataset / f"{plans_name}.json"
     if not plans_file.is_file():
@@ -149,7 +152,10 @@ def train(
         report(progress, 1.0, "Was trained already")
         return folder
     resume = begun(folder)
+    open_device(settings.device)
     if resume:
+        # nnU-Net would run whatever is pickled in the checkpoint that it goes on from.
+        read_checkpoint(next(path for path in (final, latest, folder / "fold_0" / "checkpoint_best.pth") if path.is_file()))
         before, now = (_read_object(path) for path in (folder / "plans.json", plans_file))
         before.pop("continue_training", None)
         if before != now:
