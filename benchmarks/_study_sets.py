@@ -44,6 +44,15 @@ SETS = (
     StudySet("background_test", 10, 1313, "test", background=(0.6, 1.0)),
 )
 
+MORE = (
+    StudySet("train_varied", 24, 2101, "train", PhantomSettings(variation=1.8)),
+    StudySet("train_other_fans", 12, 2202, "train", PhantomSettings(half_angle_deg=36.0, depth_mm=80.0, frequency_mhz=5.0, variation=1.5)),
+    StudySet("train_low_gain", 6, 2303, "train", PhantomSettings(gain_db=-6.0)),
+    StudySet("train_no_lesion", 10, 2404, "train", PhantomSettings(echogenicity="none")),
+    StudySet("train_near_iso", 6, 2505, "train", PhantomSettings(echogenicity="iso")),
+)
+"""What a model that ships is trained on beside the study's own cases: scanners, presets and livers that the paper's cohort does not have."""
+
 
 def make_set(folder: Path, wanted: StudySet, background: tuple[Path, Path] | None = None) -> Path | None:
     """Makes the cases of a set below `folder`, those already there excepted; returns its cases.csv, or None for a set that lacks its recording.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from _study_measures import measure, summary
-from _study_sets import SETS, StudySet, make_set, scaled
+from _study_sets import MORE, SETS, StudySet, make_set, scaled
 
 from LiverLesionSegLib.cli import main as command
 from LiverLesionSegLib.cohort import case_box, load_case, mask_onto_grid, read_cases
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", default="make,export,train,tune,bundle,measure", help=f"of {','.join(STEPS)}")
     parser.add_argument("--largest", type=int, help="at most so many cases a set")
+    parser.add_argument("--more", action="store_true", help="train on more than the paper's cohort, for a model that ships")
     parser.add_argument("--background", type=Path, nargs=2, metavar=("SWEEP", "CONFIG"), help="a recorded sweep of liver to put lesions into")
     parser.add_argument("--name", default="crop", help="of this training; several can share the cases")
     parser.add_argument("--plan", default="crop")
@@ -139,7 +140,7 @@ def main() -> None:
     steps = options.steps.split(",")
     folder: Path = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    sets = scaled(SETS, options.largest)
+    sets = scaled((*SETS, *MORE) if options.more else SETS, options.largest)
     place = folder / options.name
     place.mkdir(exist_ok=True)
 
@@ -148,9 +149,9 @@ def main() -> None:
             if make_set(folder / "data", one, tuple(options.background) if options.background else None) is None:
                 print(f"{one.name}: left out, for want of --background", flush=True)
     tables = [folder / "data" / one.name / "cases.csv" for one in sets if one.split != "test"]
-    table = write_table(folder / "cases.csv", [path for path in tables if path.is_file()])
+    table = write_table(folder / ("cases_more.csv" if options.more else "cases.csv"), [path for path in tables if path.is_file()])
     common = ("--epoch", options.epoch, "--device", options.device, "--threads", options.threads, "--resume")
-    data = folder / "Dataset101_crop"
+    data = folder / ("Dataset103_more" if options.more else "Dataset101_crop")
     if "export" in steps and not data.is_dir():
         run("export", table, "--output", data)
     if "train" in steps:

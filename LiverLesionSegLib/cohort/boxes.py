@@ -16,7 +16,7 @@ from .loading import LoadedCase
 LESION_FREE_MM = 25.0
 LESION_GAP_MM = 2.0
 LESION_FREE_SEEN = 0.75
-_TRIES = 200
+_TRIES = 1000
 
 
 def _rng(loaded: LoadedCase, seed: int, number: int) -> np.random.Generator:
@@ -47,12 +47,14 @@ def lesion_free_box(loaded: LoadedCase, number: int, seed: int = 0) -> Box | Non
     like = case_box(loaded, number, seed)
     volume = loaded.volume
     rng = _rng(loaded, seed, 10_000 + number)
-    seen = np.argwhere(volume.seen)
     lesion = None
     if loaded.truth is not None and loaded.truth.array.any():
         lesion = tight_box(loaded.truth, like.axes)
     for _ in range(_TRIES):
-        centre = ras_from_kji(volume.grid, seen[rng.integers(len(seen))])
+        index = rng.integers(volume.grid.shape)
+        if volume.weight[tuple(index)] <= 0:
+            continue
+        centre = ras_from_kji(volume.grid, index)
         size = np.minimum(like.size, LESION_FREE_MM) * rng.uniform(0.7, 1.0, 3)
         box = Box(centre, like.axes, size, like.frame)
         if lesion is not None and (np.abs((centre - lesion.centre) @ like.axes) <= (lesion.size + size) / 2 + LESION_GAP_MM).all():

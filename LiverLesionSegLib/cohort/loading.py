@@ -110,13 +110,12 @@ def _in_frame_of(mask: Mask, volume: Volume) -> Mask:
 
 
 def _check_truth(case: Case, mask: Mask, volume: Volume, allow_empty: bool) -> None:
-    used = np.argwhere(mask.array)
-    if not len(used):
+    if not mask.array.any():
         if allow_empty:
             return
         raise VolumeError(f"Case {case.name}: its truth {case.truth} is empty; draw the lesion, or leave the case out.")
-    if len(used) == mask.array.size:
+    if mask.array.all():
         raise VolumeError(f"Case {case.name}: its truth {case.truth} is set everywhere; give a mask of the lesion alone.")
-    there = kji_from_ras(volume.grid, ras_from_kji(mask.grid, used.mean(axis=0)))
+    there = kji_from_ras(volume.grid, ras_from_kji(mask.grid, np.argwhere(mask.array).mean(axis=0)))
     if (there < -0.5).any() or (there > np.array(volume.grid.shape) - 0.5).any():
         raise VolumeError(f"Case {case.name}: its truth {case.truth} lies outside the volume; give that of the same sweep, in the same coordinates.")

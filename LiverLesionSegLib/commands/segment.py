@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import ModelError
 from ..files.atomic import check_writable
 from ..files.resources import resource
 from ..types import Box, Crop, Mask, Probability, Surface, Threshold, Volume
@@ -82,6 +83,8 @@ def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: 
 
     with run.stage("load"):
         bundle = load_model(model)
+        if bundle.whole_volume:
+            raise ModelError(f"{model}: was trained on whole volumes, for comparison; segment needs a model of crops about a box.")
         predictor = Predictor(bundle, device)
     if threshold is None:
         chosen = bundle.threshold_for(predictor.inference_path)
