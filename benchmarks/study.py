@@ -23,7 +23,7 @@ from LiverLesionSegLib.cli import main as command
 from LiverLesionSegLib.cohort import case_box, load_case, mask_onto_grid, read_cases
 from LiverLesionSegLib.evaluation.curves import VoxelCurves
 from LiverLesionSegLib.segmentation import Predictor, load_model
-from LiverLesionSegLib.training import probability_of, results_folder
+from LiverLesionSegLib.training import model_card, probability_of, results_folder
 
 STEPS = ("make", "export", "train", "tune", "bundle", "measure", "full")
 COLUMNS = (
@@ -167,6 +167,8 @@ def main() -> None:
         text = as_markdown(found) + "\n" + by_kind(found)
         (place / "results.md").write_text(text, encoding="utf-8")
         (place / "results.json").write_text(json.dumps({name: summary(results) for name, results in found.items()}, indent=1), encoding="utf-8")
+        trained = results_folder(place / "training")
+        (bundle / "MODEL_CARD.md").write_text(model_card(load_model(trained), trained, table=text), encoding="utf-8")
         print(text)
     if "full" in steps:
         whole = folder / "Dataset102_full"

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epoch", type=count, default=50, metavar="N", help="batches between validations (50)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps; never changed silently")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="processor threads (1)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load and augment (0: none)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that load and augment (none on the cpu, else 6)")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--resume", action="store_true", help="go on with a training that was stopped; without one, start")
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
         save_every=1,
         device=options.device,
         threads=options.threads,
-        workers=options.workers,
+        workers=options.workers if options.workers is not None else 0 if options.device == "cpu" else 6,
         seed=abs(options.seed),
     )
     workplace, dataset = workplace_for(options.output, options.data)
