@@ -28,6 +28,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     """Plans and preprocesses once, trains, draws the learning curve (after a stop, too)."""
     from ..errors import InputError
     from ..training import TrainSettings, begun, draw_curve, prepare_once, read_curve, train, workplace_for
+    from ..training.curve import late_mean
 
     each = min(options.epoch, options.iterations)
     epochs = -(-options.iterations // each)
@@ -59,10 +60,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.device, run.threads = settings.device, settings.threads
     run.found.update(
         iterations=int(curve["iterations"][-1]),
-        training_loss=curve["training_loss"][-1],
-        validation_loss=curve["validation_loss"][-1],
-        validation_dice=curve["smoothed_dice"][-1],
+        **{name: round(late_mean(curve, name), 6) for name in ("training_loss", "validation_loss", "validation_dice")},
         training_hours=round(sum(curve["seconds"]) / 3600, 4),
     )
-    run.summary.append(f"{run.found['iterations']} iterations; Dice of validation tiles {curve['smoothed_dice'][-1]:.3f} (smoothed, at 0.5).")
+    run.summary.append(f"{run.found['iterations']} iterations; Dice of validation tiles {run.found['validation_dice']:.3f} (at 0.5, last epochs).")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..segmentation.model import ModelBundle
-from .curve import read_curve
+from .curve import late_mean, read_curve
 
 _FIELDS = ("data", "recipe", "compute", "threshold", "results", "model_id", "name")
 DEFAULT_CARD = """# {name}
@@ -103,8 +103,8 @@ def _compute(results: Path) -> str:
     curve = read_curve(results)
     if not curve.get("epoch"):
         return "Not recorded."
-    last = {name: values[-1] for name, values in curve.items()}
     return (
-        f"{last['iterations']:.0f} iterations in {sum(curve['seconds']) / 3600:.2f} h. Loss at the end {last['training_loss']:.3f} (training), "
-        f"{last['validation_loss']:.3f} (validation); smoothed Dice of validation tiles {last['smoothed_dice']:.3f}."
+        f"{curve['iterations'][-1]:.0f} iterations in {sum(curve['seconds']) / 3600:.2f} h. Means of the last epochs: loss "
+        f"{late_mean(curve, 'training_loss'):.3f} (training), {late_mean(curve, 'validation_loss'):.3f} (validation); Dice of validation tiles "
+        f"{late_mean(curve, 'validation_dice'):.3f}."
     )

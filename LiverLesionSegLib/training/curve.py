@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError
@@ -14,7 +16,6 @@ CURVE_COLUMNS = {
     "training_loss": "train_losses",
     "validation_loss": "val_losses",
     "validation_dice": "mean_fg_dice",
-    "smoothed_dice": "ema_fg_dice",
 }
 """Column of the CSV file -> nnU-Net's name for it. The Dice is of random tiles of the validation images, at 0.5."""
 
@@ -30,6 +31,12 @@ def read_curve(results: Path) -> dict[str, list[float]]:
         return {name: [float(line[name]) for line in lines] for name in (lines[0] if lines else ())}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: is not a learning curve ({type(error).__name__}); remove it.") from error
+
+
+def late_mean(curve: Mapping[str, list[float]], column: str, epochs: int = 5) -> float:
+    """The mean of a column over the last epochs: one epoch looks at a few random tiles only. NaN without any."""
+    values = [value for value in curve.get(column, [])[-epochs:] if math.isfinite(value)]
+    return sum(values) / len(values) if values else math.nan
 
 
 def epochs_done(results: Path) -> int:
@@ -55,12 +62,11 @@ def draw_curve(results: Path, path: Path) -> bool:
     losses.set_ylabel("loss (cross-entropy - Dice)")
     losses.grid(alpha=0.3)
     dice = losses.twinx()
-    dice.plot(x, curve["validation_dice"], color="#009E73", alpha=0.35, linewidth=1)
-    dice.plot(x, curve["smoothed_dice"], color="#009E73", label="Dice of validation tiles, smoothed")
+    dice.plot(x, curve["validation_dice"], color="#009E73", linewidth=1, label="Dice of validation tiles")
     dice.set_ylim(0, 1)
     dice.set_ylabel("Dice")
-    lines = [*losses.get_lines(), dice.get_lines()[1]]
-    losses.legend(lines, [str(line.get_label()) for line in lines], loc="center right", frameon=False)
+    lines = [*losses.get_lines(), *dice.get_lines()]
+    figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=3, frameon=False)
     hours = sum(curve["seconds"]) / 3600
     losses.set_title(f"{len(x)} epochs, {x[-1]:.0f} iterations, {hours:.2f} h", fontsize=10)
     with whole_file(path) as temporary:

@@ -135,7 +135,7 @@ def test_from_a_table_to_a_model_that_segments(tmp_path: Path, capsys: pytest.Ca
     words = ("train", "--data", data, "--plan", plan, "--output", training, "--epoch", 10)
     trained = command(capsys, *words, "--iterations", 40)
     assert trained["iterations"] == 40 and Path(trained["outputs"]["learning_curve"]).stat().st_size > 5000
-    assert trained["training_loss"] < 0.6
+    assert trained["training_loss"] < 0.7
     assert "--resume" in refused(capsys, *words, "--iterations", 40)
 
     # Further with --resume: the curve goes on where it was, and other plans are refused.
@@ -147,7 +147,7 @@ def test_from_a_table_to_a_model_that_segments(tmp_path: Path, capsys: pytest.Ca
     with (Path(further["outputs"]["results"]) / "fold_0" / "learning_curve.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert float(rows[3]["training_loss"]) == pytest.approx(trained["training_loss"])
+    assert np.mean([float(row["training_loss"]) for row in rows[:4]]) == pytest.approx(trained["training_loss"], abs=1e-5)
 
     tuned = command(capsys, "tune", training, table)
     by_data = command(capsys, "tune", training, "--data", data, "--output", tmp_path / "threshold.json")

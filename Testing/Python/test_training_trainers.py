@@ -100,9 +100,9 @@ def test_a_device_that_is_not_there_is_said_before_anything_starts(tmp_path: Pat
 def test_learning_curves(tmp_path: Path) -> None:
     _, results = _training(tmp_path)
     assert epochs_done(results) == 0 and not draw_curve(results, tmp_path / "c.png")
-    header = "epoch,iterations,learning_rate,training_loss,validation_loss,validation_dice,smoothed_dice,seconds\n"
+    header = "epoch,iterations,learning_rate,training_loss,validation_loss,validation_dice,seconds\n"
     path = results / "fold_0" / "learning_curve.csv"
-    path.write_text(header + "1,50,0.01,0.5,0.4,0.1,0.1,3600\n2,100,0.01,0.1,nan,0.5,0.14,3600\n")
+    path.write_text(header + "1,50,0.01,0.5,0.4,0.1,3600\n2,100,0.01,0.1,nan,0.5,3600\n")
     assert read_curve(results)["iterations"] == [50, 100] and epochs_done(results) == 2
     assert draw_curve(results, tmp_path / "c.png") and (tmp_path / "c.png").stat().st_size > 5000
     path.write_text(header + "1,50,x\n")
