@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
+import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
@@ -60,7 +62,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_OneLineParser)
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.add_argument("--json", action="store_true", help="print exactly one JSON object to stdout")
+        sub.add_argument("--json", action="store_true", help="print exactly one JSON object to stdout (none when the command fails)")
         sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
         if name == command:
             importlib.import_module(f".commands.{name}", __package__).add_arguments(sub)
@@ -94,6 +96,8 @@ def _run(options: argparse.Namespace) -> int:
         return _say(options, "stopped; nothing half-written is left", EXIT_INTERRUPTED)
     except _Terminated:
         return _say(options, "terminated; nothing half-written is left", EXIT_TERMINATED)
+    except MemoryError:
+        return _say(options, "there is not enough memory for this; take a coarser --spacing or a smaller box, or close other programs", EXIT_INPUT)
     except Exception as error:  # noqa: BLE001 - the outermost frame: what gets here is a defect, said as such with where it happened
         if options.traceback:
             traceback.print_exc()
@@ -103,10 +107,10 @@ def _run(options: argparse.Namespace) -> int:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
         return _say(options, f"a defect of this software ({type(error).__name__}: {error} at {where}); run again with --traceback", EXIT_DEFECT)
-    if options.json:
-        print(json.dumps(run.as_json(), default=_plain))
-    else:
-        print(run.as_text())
+    try:
+        print(json.dumps(_plain(run.as_json()), allow_nan=False) if options.json else run.as_text(), flush=True)
+    except BrokenPipeError:  # whoever reads us has gone; the work is done all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(code or 0)
 
 
@@ -127,7 +131,13 @@ def _on_sigterm() -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """numpy scalars and arrays, paths and mappings as JSON values."""
+    """Values as JSON knows them: numpy scalars and arrays as lists, paths as text, numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
-    return dict(value) if hasattr(value, "keys") else str(value)
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtk import vtkPolyData
 
 FloatArray = NDArray[np.float64]
+SMALLEST_BOX_MM = 0.01
 
 
 def read_only(array: Any, dtype: Any = None) -> NDArray[Any]:
@@ -215,7 +216,7 @@ class Box:
             if value.shape != shape or not np.all(np.isfinite(value)):
                 raise BoxError(f"The box's {name} must be {shape} finite numbers; draw the box again.")
             _freeze(self, name, value)
-        if self.size.min() <= 0:
+        if self.size.min() < SMALLEST_BOX_MM:
             raise BoxError(f"The box is {' x '.join(f'{s:g}' for s in self.size)} mm, so it holds nothing; draw it around the lesion.")
         if not np.allclose(self.axes.T @ self.axes, np.eye(3), atol=1e-3):
             raise BoxError("The box's axes must be unit vectors at right angles; draw the box again.")

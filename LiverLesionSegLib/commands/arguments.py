@@ -48,3 +48,14 @@ def point(text: str) -> tuple[float, float, float]:
     if len(values) != 3 or not all(math.isfinite(v) for v in values):
         raise argparse.ArgumentTypeError(f"{text} is not a point; give R,A,S in mm, such as --seed=-12.5,80,33")
     return values[0], values[1], values[2]
+
+
+def random_seed(text: str) -> int:
+    """A whole number of at least 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    return value

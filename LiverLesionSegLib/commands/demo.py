@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import output_folder
+from .arguments import random_seed
 from .demo_report import write_report
 from .reconstruct import reconstruct_sweep
 from .run import Run
@@ -19,7 +20,7 @@ DEMO_SEED = 7
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All data is simulated."""
     parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="folder for the results (demo-output)")
-    parser.add_argument("--seed", type=int, default=DEMO_SEED, help="which simulated patient")
+    parser.add_argument("--seed", type=random_seed, default=DEMO_SEED, help="which simulated patient")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for the network")
 
 

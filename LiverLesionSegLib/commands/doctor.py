@@ -23,20 +23,20 @@ PYTHON = (3, 10)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Exit 0 when all that is required works, 2 otherwise."""
-    parser.add_argument("--device", default="cpu", help="also run a kernel on this device: cpu or cuda")
+    parser.add_argument("--device", help="the network's kernel must run on this device: cpu or cuda")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model to look at (the bundle that comes with the software)")
 
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Each check is a function that returns what it found or raises with what to do."""
-    run.device = options.device
+    run.device = options.device or "cpu"
     checks: list[tuple[str, bool, Callable[[], str]]] = [
         ("python", True, _python),
         ("reconstruction", True, _reconstruction),
         ("region growing", True, _packages("SimpleITK", "skimage", "scipy")),
         ("surfaces", True, _packages("vtk")),
         ("write access", True, _write_access),
-        ("network kernel", False, lambda: _network_kernel(options.device)),
+        ("network kernel", options.device is not None, lambda: _network_kernel(options.device or "cpu")),
         ("nnU-Net", False, _packages("nnunetv2", "safetensors")),
         ("model", False, lambda: _model(options.model or DEFAULT_MODEL)),
         ("scene", False, _packages("slicer")),
@@ -58,7 +58,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.summary.append("Everything can run." if not missing else f"Not ready: {', '.join(missing)}.")
     blocking = [r for r in results if r["required"] and not r["ok"]]
     if blocking:
-        print("\n".join(run.summary), file=sys.stderr)
+        if not options.json:
+            print("\n".join(run.summary))
         raise InputError(f"{blocking[0]['check']} does not work here: {blocking[0]['found']}")
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import count
+from .arguments import count, random_seed
 from .run import Run
 
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every case follows from the seed and its number alone."""
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cases", type=count, default=1, metavar="N")
-    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--seed", type=random_seed, default=1, metavar="S")
 
 
 def run(options: argparse.Namespace, run: Run) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..files.atomic import check_writable
+from ..files.atomic import check_outputs, whole_set
+from ..files.volumes import VOLUME_ENDINGS
 from ..types import Volume
 from .arguments import count, positive_number
 from .run import Run
@@ -20,24 +21,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spacing", type=positive_number, metavar="MM", help="voxel size (the configuration's, else 0.5)")
     parser.add_argument("--interpolation", choices=("nearest", "linear"))
     parser.add_argument("--compounding", choices=("mean", "maximum", "latest"))
-    parser.add_argument("--fill-holes", action="store_true", default=None, help="fill small gaps between frames")
+    parser.add_argument("--fill-holes", action=argparse.BooleanOptionalAction, default=None, help="fill small gaps between frames, or not")
     parser.add_argument("--threads", type=count, metavar="N", help="processor threads (all cores)")
 
 
 def run(options: argparse.Namespace, run: Run) -> int:
-    """Reads, reconstructs and writes; the weights appear before the volume."""
+    """Reads, reconstructs and writes; volume and weights appear together or not at all."""
     from ..files.volumes import write_volume, write_weights
 
-    for path in (options.output, options.weights):
-        if path is not None:
-            check_writable(path)
+    endings = {options.output: VOLUME_ENDINGS, options.weights: VOLUME_ENDINGS}
+    check_outputs((options.output, options.weights), (options.sweep, options.config), endings)
     volume = reconstruct_sweep(options.sweep, options.config, run, options)
     with run.stage("write"):
-        if options.weights is not None:
-            write_weights(options.weights, volume)
-            run.output("weights", options.weights)
-        write_volume(options.output, volume)
-    run.output("volume", options.output)
+        paths = {"volume": options.output} | ({"weights": options.weights} if options.weights is not None else {})
+        with whole_set(*paths.values()) as staged:
+            write_volume(staged[0], volume)
+            if options.weights is not None:
+                write_weights(staged[1], volume)
+    for name, path in paths.items():
+        run.output(name, path)
     return 0
 
 
@@ -57,6 +59,7 @@ def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: ar
     run.seconds.update(result.seconds)
     run.threads = result.threads
     grid = result.volume.grid
+    given_grid = ["The configuration's OutputOrigin and OutputExtent are not used; the volume holds the whole sweep."] if config.output_extent else []
     run.found.update(
         frames_used=result.frames_used,
         frames_skipped=dict(result.frames_skipped),
@@ -72,7 +75,7 @@ def reconstruct_sweep(sweep_path: Path, config_path: Path, run: Run, options: ar
             "fill_holes": settings.hole_filling is not None,
             "backend": result.backend,
         },
-        warnings=[*config.warnings, *sweep.warnings, *result.warnings],
+        warnings=[*config.warnings, *sweep.warnings, *result.warnings, *given_grid],
     )
     skipped = ", ".join(f"{number} {reason}" for reason, number in result.frames_skipped.items())
     size = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape[::-1], grid.spacing_mm, strict=True))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
-from ..files.atomic import check_writable
+from ..errors import InputError, ModelError
+from ..files.atomic import check_outputs, whole_set
 from ..files.resources import resource
+from ..files.surfaces import SURFACE_ENDINGS
+from ..files.volumes import VOLUME_ENDINGS
 from ..types import Box, Crop, Mask, Probability, Surface, Threshold, Volume
 from .arguments import fraction, point
 from .run import Run
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="SEG.seg.nrrd")
     parser.add_argument("--method", choices=("nnunet", "region-growing"), default="nnunet")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model bundle or nnU-Net results folder (the bundle that comes with the software)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; never changed silently")
+    parser.add_argument("--device", help="cpu (the default) or cuda, for the network; never changed silently")
     parser.add_argument("--weights", type=Path, metavar="W.nrrd", help="weights of the volume; without them border-connected zeros are unseen")
     parser.add_argument("--seed", type=point, nargs="+", action="extend", metavar="R,A,S", help="seeds in mm for region growing (the box's centre)")
     parser.add_argument("--threshold", type=fraction, metavar="F", help="instead of the model's tuned threshold")
@@ -34,36 +36,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, run: Run) -> int:
-    """Crop, segment, bring onto the volume's grid, make the surface, write."""
+    """Crop, segment, bring onto the volume's grid, make the surface, write; all outputs appear together or none does."""
     from ..files.boxes import read_box
-    from ..files.segmentations import write_segmentation
-    from ..files.surfaces import write_surface
-    from ..files.volumes import read_volume, write_probability
-    from ..segmentation import embed
+    from ..files.volumes import read_volume
 
-    for path in (options.output, options.probability, options.surface):
-        if path is not None:
-            check_writable(path)
+    _check_options(options)
     with run.stage("read"):
         volume = read_volume(options.volume, options.weights)
         box = read_box(options.roi, volume.grid.frame)
     if options.method == "nnunet":
-        lesion = segment_by_network(volume, box, run, options.model or DEFAULT_MODEL, options.device, options.threshold)
+        lesion = segment_by_network(volume, box, run, options.model or DEFAULT_MODEL, options.device or "cpu", options.threshold)
     else:
         lesion = segment_by_growing(volume, box, run, options.seed)
-    run.found.update(volume_ml=round(lesion.mask.volume_ml, 4), warnings=list(lesion.warnings))
-    run.summary.append(f"lesion of {lesion.mask.volume_ml:.2f} mL by {options.method}")
-    run.summary += [f"warning: {text}" for text in lesion.warnings]
+    warnings = list(lesion.warnings)
     with run.stage("write"):
-        if options.surface is not None and lesion.surface is not None:
-            write_surface(options.surface, lesion.surface)
-            run.output("surface", options.surface)
-        if options.probability is not None and lesion.probability is not None:
-            write_probability(options.probability, lesion.probability)
-            run.output("probability", options.probability)
-        write_segmentation(options.output, embed(lesion.mask, volume.grid))
-    run.output("segmentation", options.output)
+        _write(options, lesion, volume, run)
+    if options.surface is not None and lesion.surface is None:
+        options.surface.unlink(missing_ok=True)
+        warnings.append(f"{options.surface}: there is no surface of nothing, and no earlier one was left there")
+    run.found.update(volume_ml=round(lesion.mask.volume_ml, 4), warnings=warnings)
+    run.summary.append(f"lesion of {lesion.mask.volume_ml:.2f} mL by {options.method}")
+    run.summary += [f"warning: {text}" for text in warnings]
     return 0
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Raise InputError for options that the chosen method would pass over, and for outputs that cannot be or would overwrite something."""
+    idle = ("seed",) if options.method == "nnunet" else ("model", "device", "threshold", "probability")
+    for name in idle:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} means nothing to --method {options.method}; leave it out, or choose the other method.")
+    endings = {options.output: (".seg.nrrd", ".nrrd"), options.probability: VOLUME_ENDINGS, options.surface: SURFACE_ENDINGS}
+    check_outputs((options.output, options.probability, options.surface), (options.volume, options.roi, options.weights), endings)
+
+
+def _write(options: argparse.Namespace, lesion: Lesion, volume: Volume, run: Run) -> None:
+    from ..files.segmentations import write_segmentation
+    from ..files.surfaces import write_surface
+    from ..files.volumes import write_probability
+    from ..segmentation import embed
+
+    paths = {"segmentation": options.output}
+    if options.surface is not None and lesion.surface is not None:
+        paths["surface"] = options.surface
+    if options.probability is not None and lesion.probability is not None:
+        paths["probability"] = options.probability
+    with whole_set(*paths.values()) as staged:
+        places = dict(zip(paths, staged, strict=True))
+        write_segmentation(places["segmentation"], embed(lesion.mask, volume.grid))
+        if "surface" in places and lesion.surface is not None:
+            write_surface(places["surface"], lesion.surface)
+        if "probability" in places and lesion.probability is not None:
+            write_probability(places["probability"], lesion.probability)
+    for name, path in paths.items():
+        run.output(name, path)
 
 
 @dataclass(frozen=True, eq=False)

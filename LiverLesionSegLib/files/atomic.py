@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
@@ -21,6 +21,28 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first or choose another.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: no permission to write in {path.parent}; choose a folder that you may write to.")
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None], endings: Mapping[Path, Sequence[str]] | None = None) -> None:
+    """Raise OutputError unless every output can be made, has one of its endings, and is no input and no other output. None is passed over."""
+    taken: dict[Path, str] = {path.resolve(): "an input" for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        allowed = (endings or {}).get(path, ())
+        if allowed and not path.name.lower().endswith(tuple(allowed)):
+            raise OutputError(f"{path}: this output ends in {' or '.join(allowed)}; give it such a name.")
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: is also {taken[path.resolve()]} of this command and would be overwritten; give the output another name.")
+        check_writable(path)
+        taken[path.resolve()] = "another output"
+
+
+@contextmanager
+def whole_set(*paths: Path) -> Iterator[list[Path]]:
+    """`whole_file` for several files that belong together: none is moved into place unless the whole block ends well."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(whole_file(path)) for path in paths]
 
 
 @contextmanager
@@ -53,4 +75,6 @@ def output_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot make this folder ({error.strerror}); choose a place that you may write to.") from error
+    if not os.access(path, os.W_OK):
+        raise OutputError(f"{path}: no permission to write in this folder; choose one that you may write to.")
     return path

@@ -41,6 +41,8 @@ def read_box(path: Path, frame: str = "Reference") -> Box:
     if system not in ("LPS", "RAS", "0", "1"):
         raise BoxError(f"{path}: coordinate system {system} is not known; save the ROI in LPS or RAS.")
     system = {"0": "RAS", "1": "LPS"}.get(system, system)
+    if roi.get("roiType", "Box") not in ("Box", "BoundingBox") or roi.get("coordinateUnits", "mm") not in ("mm", ["mm", "mm", "mm"]):
+        raise BoxError(f"{path}: is a {roi.get('roiType')} in {roi.get('coordinateUnits')}; place a box ROI in mm and save it as .mrk.json.")
     try:
         centre = np.array(roi["center"], dtype=np.float64)
         size = np.array(roi["size"], dtype=np.float64)

@@ -6,6 +6,7 @@ SimpleITK reads and writes them. What a header declares is checked against the f
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from numpy.typing import NDArray
 from ..errors import OutputError, VolumeError
 from ..geometry import LPS_FROM_RAS, same_grid
 from ..types import Grid, Mask, Probability, Volume
+from ._stored import check_stored
 from .atomic import whole_file
+from .memory import available_bytes
 
+VOLUME_ENDINGS = (".nrrd", ".mha", ".nii.gz")
 FRAME_KEY = "liverlesionseg_frame"
 PROVENANCE_KEY = "liverlesionseg_provenance"
-MAXIMUM_BYTES = 8 * 2**30
+# Reading, finding what was seen and checking take a volume's own bytes and about this much for each voxel besides.
+WORKING_BYTES = 14
 # Deflate cannot shrink data by more than about 1032:1, so a file that declares more than that holds less than it says.
 MAXIMUM_COMPRESSION = 1100
 
@@ -55,6 +60,8 @@ def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file; check the name.")
+    if not os.access(path, os.R_OK):
+        raise VolumeError(f"{path}: no permission to read it; ask for it, or copy the file to where you may.")
     reader = _reader(path)
     try:
         reader.ReadImageInformation()
@@ -64,9 +71,14 @@ def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, str]]:
     if dimensions != 3 or reader.GetNumberOfComponents() != 1 or min(size) < 1:
         components = reader.GetNumberOfComponents()
         raise VolumeError(f"{path}: holds {dimensions}-dimensional data of {components} channel(s); give a three-dimensional grey-level volume.")
-    declared = int(np.prod([int(n) for n in size], dtype=object))
-    if declared > MAXIMUM_BYTES or declared > _file_bytes(path) * MAXIMUM_COMPRESSION:
-        raise VolumeError(f"{path}: its header declares {' x '.join(map(str, size))} voxels, more than the file can hold; save it again.")
+    voxels = int(np.prod([int(n) for n in size], dtype=object))
+    declared = voxels * _voxel_bytes(reader.GetPixelID())
+    shown = " x ".join(map(str, size))
+    if declared > _file_bytes(path) * MAXIMUM_COMPRESSION:
+        raise VolumeError(f"{path}: its header declares {shown} voxels, more than the file can hold; save it again.")
+    if declared + voxels * WORKING_BYTES > available_bytes():
+        raise VolumeError(f"{path}: {shown} voxels do not fit into the memory at hand; crop the volume, or reconstruct it more coarsely.")
+    check_stored(path, declared)
     try:
         image = reader.Execute()
     except (RuntimeError, MemoryError) as error:
@@ -82,6 +94,13 @@ def _read(path: Path) -> tuple[NDArray[Any], Grid, dict[str, str]]:
         )
     metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return array, _grid(image, array.shape, metadata.get(FRAME_KEY, "Reference")), metadata
+
+
+def _voxel_bytes(pixel_id: int) -> int:
+    import SimpleITK as sitk
+
+    kinds = {sitk.sitkUInt8: 1, sitk.sitkInt8: 1, sitk.sitkUInt16: 2, sitk.sitkInt16: 2, sitk.sitkUInt32: 4, sitk.sitkInt32: 4, sitk.sitkFloat32: 4}
+    return kinds.get(pixel_id, 8)
 
 
 def _file_bytes(path: Path) -> int:

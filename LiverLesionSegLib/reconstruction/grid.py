@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GridError, SweepError
+from ..files.memory import available_bytes
 from ..geometry import grid_from_axes, ras_to_ijk, transform_points
 from ..types import Calibration, FloatArray, Grid
-from ._memory import available_bytes
 from .settings import ReconstructionSettings, check_spacing
 from .spans import clip_bounds
 

@@ -19,7 +19,7 @@ def save_scene(scene: Scene, path: Path) -> None:
     path = Path(path)
     if path.suffix.lower() != ".mrb":
         raise OutputError(f"{path}: scenes are saved as .mrb; give the file that ending.")
-    with whole_file(path) as temporary:
+    with whole_file(path.resolve()) as temporary:
         if not scene.WriteToMRB(str(temporary)) or not zipfile.is_zipfile(temporary):
             raise OutputError(f"{path}: the scene could not be written; free some space or choose another folder.")
 
@@ -29,7 +29,7 @@ def open_scene(path: Path, scene: Scene, *, clear: bool = True) -> None:
 
     The archive is checked before anything of it is unpacked: that it is whole, holds one scene, and stays in bounds. Raises SceneError.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # Slicer's archive reader wants a folder in the name
     _check_bundle(path)
     if not scene.ReadFromMRB(str(path), clear):
         raise SceneError(f"{path}: is not a scene that this Slicer can open; save it again from the Slicer that wrote it.")

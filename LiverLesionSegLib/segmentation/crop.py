@@ -81,6 +81,9 @@ def crop(
         raise BoxError(
             f"The box is in frame {box.frame} but the volume in {volume.grid.frame}; draw the box on this volume, or bring both into one frame."
         )
+    if box.size.min() < volume.grid.spacing_mm.min():
+        size = " x ".join(f"{s:g}" for s in box.size)
+        raise BoxError(f"The box is {size} mm, less than a voxel of the volume{_of(volume)}; draw it around the lesion.")
     grid = crop_grid(box, settings)
     seen_in_box = share_seen(volume, box, settings.least_seen)
     start, stop = _needed_part(volume.grid, box, settings)

@@ -29,6 +29,8 @@ def read_sweep(path: str | Path, *, progress: Progress | None = None, cancelled:
     ending = path.suffix.lower()
     if ending not in METAIMAGE_ENDINGS + NRRD_ENDINGS:
         raise SweepError(f"{path}: unknown ending “{path.suffix}”; a sweep is .igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd.")
+    if path.exists() and not path.is_file():
+        raise SweepError(f"{path}: is not an ordinary file; give the recording's file name.")
     try:
         header = (read_nrrd_header if ending in NRRD_ENDINGS else read_metaimage_header)(path)
         if ending in NRRD_ENDINGS and is_slicer_sequence(header):

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from LiverLesionSegLib.cli import COMMANDS, main
+from LiverLesionSegLib.commands.run import Run
 from LiverLesionSegLib.files.boxes import write_box
 from LiverLesionSegLib.files.volumes import read_mask, read_volume, write_volume
 from LiverLesionSegLib.geometry import box_mask, grid_from_axes
-from LiverLesionSegLib.types import Box, Volume
+from LiverLesionSegLib.types import Box, Mask, Volume
 
 
 def call(*words: object) -> subprocess.CompletedProcess[str]:
@@ -77,7 +78,9 @@ def test_absent_and_unwritable_files_are_named(a_case: Path, capsys: pytest.Capt
     assert "absent.nrrd" in refused(capsys, "segment", a_case / "absent.nrrd", "--roi", roi, "--output", out, *growing)
     assert "absent.json" in refused(capsys, "segment", volume, "--roi", a_case / "absent.json", "--output", out, *growing)
     assert "nowhere" in refused(capsys, "segment", volume, "--roi", roi, "--output", a_case / "nowhere" / "out.seg.nrrd", *growing)
-    assert "ordinary file" in refused(capsys, "segment", volume, "--roi", roi, "--output", a_case, *growing)
+    (a_case / "folder.seg.nrrd").mkdir()
+    assert "ordinary file" in refused(capsys, "segment", volume, "--roi", roi, "--output", a_case / "folder.seg.nrrd", *growing)
+    (a_case / "folder.seg.nrrd").rmdir()
     assert "absent.xml" in refused(capsys, "check", a_case / "absent.igs.mha", "--config", a_case / "absent.xml")
     assert sorted(p.name for p in a_case.iterdir()) == ["roi.mrk.json", "volume.nrrd"]
 
@@ -137,10 +140,80 @@ def test_an_unusable_device_is_refused_not_changed(a_case: Path, capsys: pytest.
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device, so asking for it is no mistake")
-    assert main(list(words)) == 0
-    checks = {c["check"]: c for c in json.loads(capsys.readouterr().out)["checks"]}
-    assert not checks["network kernel"]["ok"]
-    assert "cuda" in checks["network kernel"]["found"]
+    assert main(list(words)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cuda" in err.splitlines()[-1]
+
+
+def test_outputs_never_overwrite_inputs_or_each_other(a_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    volume, roi, same = a_case / "volume.nrrd", a_case / "roi.mrk.json", a_case / "same.nrrd"
+    before = volume.read_bytes()
+    growing = ("--method", "region-growing")
+    assert "is also an input" in refused(capsys, "segment", volume, "--roi", roi, "--output", volume, *growing)
+    assert "is also an input" in refused(capsys, "reconstruct", volume, "--config", roi, "--output", a_case / "x" / ".." / "volume.nrrd")
+    assert "another output" in refused(capsys, "reconstruct", volume, "--config", roi, "--output", same, "--weights", same)
+    assert volume.read_bytes() == before
+
+
+def test_endings_are_refused_before_any_work(a_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--method", "region-growing")
+    assert ".seg.nrrd" in refused(capsys, *words, "--output", a_case / "lesion.txt")
+    assert ".stl" in refused(capsys, *words, "--output", a_case / "lesion.seg.nrrd", "--surface", a_case / "lesion.obj")
+    assert ".nrrd" in refused(capsys, "reconstruct", "a.igs.mha", "--config", "b.xml", "--output", a_case / "volume.xyz")
+
+
+@pytest.mark.parametrize("idle", [("--threshold", "0.3"), ("--model", "nowhere"), ("--device", "cpu"), ("--probability", "p.nrrd")])
+def test_options_of_the_other_method_are_refused(a_case: Path, capsys: pytest.CaptureFixture[str], idle: tuple[str, str]) -> None:
+    words = ("segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd")
+    assert idle[0] in refused(capsys, *words, "--method", "region-growing", *idle)
+    assert "--seed" in refused(capsys, *words, "--seed", "0,0,0")
+
+
+def test_no_surface_of_an_earlier_lesion_stays(a_case: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from LiverLesionSegLib.commands import segment
+
+    def nothing_found(volume: Volume, box: Box, run: Run, seeds: object) -> segment.Lesion:
+        from LiverLesionSegLib.segmentation import crop
+
+        return segment.Lesion(Mask(np.zeros(volume.grid.shape, bool), volume.grid), None, None, ("nothing was found",), crop(volume, box))
+
+    monkeypatch.setattr(segment, "segment_by_growing", nothing_found)
+    (a_case / "lesion.stl").write_text("an earlier lesion")
+    words = ["segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd", "--method", "region-growing"]
+    assert main([str(w) for w in [*words, "--surface", a_case / "lesion.stl", "--json"]]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert not (a_case / "lesion.stl").exists()
+    assert "surface" not in found["outputs"]
+    assert any("surface" in warning for warning in found["warnings"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file-size limits of a process are not to be had on Windows")
+@pytest.mark.parametrize("ending", [".stl", ".ply", ".vtp"])
+def test_a_full_disk_keeps_what_belongs_together_together(a_case: Path, ending: str) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        "from LiverLesionSegLib.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["segment", "volume.nrrd", "--roi", "roi.mrk.json", "--output", "o.seg.nrrd", "--method", "region-growing", "--surface", f"s{ending}"]
+    result = subprocess.run([sys.executable, "-c", limited, *words], cwd=a_case, capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "free some space" in result.stderr
+    assert sorted(p.name for p in a_case.iterdir()) == ["roi.mrk.json", "volume.nrrd"]
+
+
+def test_too_little_memory_is_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], a_case: Path) -> None:
+    from LiverLesionSegLib.files import volumes
+
+    monkeypatch.setattr(volumes, "available_bytes", lambda: 1_000_000)
+    words = ("segment", a_case / "volume.nrrd", "--roi", a_case / "roi.mrk.json", "--output", a_case / "o.seg.nrrd", "--method", "region-growing")
+    assert "memory" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("command", ["phantom", "demo"])
+def test_negative_random_seeds_are_bad_usage(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "-3" in refused(capsys, command, "--output", tmp_path / "o", "--seed", "-3")
+    assert not (tmp_path / "o").exists()
 
 
 def test_reconstruct_spine_as_a_user_would(tmp_path: Path, spine_sweep_path: Path, spine_config_path: Path) -> None:

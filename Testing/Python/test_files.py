@@ -98,6 +98,9 @@ def test_box_round_trip(tmp_path_factory: pytest.TempPathFactory, seed: int, sys
         {"orientation": "x"},
         {"coordinateSystem": "XYZ"},
         {"type": "Fiducial"},
+        {"roiType": "Sphere"},
+        {"coordinateUnits": "m"},
+        {"size": [1e-300, 10, 10]},
     ],
 )
 def test_unusable_boxes_are_refused_with_the_file_named(tmp_path: Path, change: dict) -> None:
@@ -126,6 +129,25 @@ def test_lying_volume_headers_are_refused_before_memory_is_taken(tmp_path: Path)
     for name in ("lie.nrrd", "cut.nrrd", "text.nrrd", "absent.nrrd"):
         with pytest.raises(VolumeError, match=name):
             read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_more_voxels_than_declared_are_refused(tmp_path: Path, ending: str) -> None:
+    write_volume(tmp_path / f"v{ending}", a_volume(shape=(40, 40, 40)))
+    content = (tmp_path / f"v{ending}").read_bytes()
+    assert b"40 40 40" in content
+    (tmp_path / f"more{ending}").write_bytes(content.replace(b"40 40 40", b"40 40 39"))
+    with pytest.raises(VolumeError, match="more bytes"):
+        read_volume(tmp_path / f"more{ending}")
+
+
+def test_voxels_from_elsewhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(8))
+    (tmp_path / "inner").mkdir()
+    header = "NRRD0004\ntype: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 2 2\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
+    (tmp_path / "inner" / "v.nhdr").write_text(f"{header}space origin: (0,0,0)\nencoding: raw\ndata file: ../secret\n")
+    with pytest.raises(VolumeError, match="no file beside it"):
+        read_volume(tmp_path / "inner" / "v.nhdr")
 
 
 def test_nan_voxels_are_refused(tmp_path: Path) -> None:

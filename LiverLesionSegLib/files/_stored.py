@@ -1,0 +1,76 @@
+"""Whether a volume file stores exactly the bytes that its header declares; asked before a reader that believes the header is let loose on it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import VolumeError
+
+HEADER_LIMIT = 1 << 20
+CHUNK = 1 << 20
+
+
+def check_stored(path: Path, declared_bytes: int) -> None:
+    """Raise VolumeError when an NRRD or MetaImage file holds fewer or more bytes of voxels than declared, or takes them from elsewhere.
+
+    Compressed voxels are inflated piece by piece and thrown away, at most one piece beyond what is declared. Other formats pass.
+    """
+    name = path.name.lower()
+    if not name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+        return
+    with path.open("rb") as stream:
+        fields = _fields(stream, last="elementdatafile" if name.endswith((".mha", ".mhd")) else None)
+        source = fields.get("elementdatafile") or fields.get("data file") or fields.get("datafile") or "local"
+        if source.lower() != "local":
+            if Path(source).name != source or not (path.parent / source).is_file():
+                raise VolumeError(f"{path}: takes its voxels from {source[:80]}, which is no file beside it; save the volume as one file (.nrrd).")
+            return
+        if {"byte skip", "line skip", "byteskip", "lineskip", "headersize"} & set(fields):
+            return
+        encoding = fields.get("encoding", "").lower()
+        if encoding in ("gz", "gzip"):
+            stored = _inflated(stream, declared_bytes, zlib.MAX_WBITS | 16)
+        elif fields.get("compresseddata", "false").lower() == "true":
+            stored = _inflated(stream, declared_bytes, zlib.MAX_WBITS)
+        elif encoding in ("", "raw"):
+            stored = path.stat().st_size - stream.tell()
+        else:
+            return
+    if stored != declared_bytes:
+        what = "fewer" if stored < declared_bytes else "more"
+        raise VolumeError(f"{path}: holds {what} bytes of voxels than its header declares ({declared_bytes}), it is damaged; copy it again.")
+
+
+def _fields(stream: BinaryIO, last: str | None) -> dict[str, str]:
+    """Header lines `key: value` or `Key = Value` with lower-case keys, up to an empty line (NRRD) or the field `last` (MetaImage)."""
+    fields: dict[str, str] = {}
+    while stream.tell() < HEADER_LIMIT:
+        line = stream.readline(HEADER_LIMIT)
+        text = line.decode("latin-1").strip()
+        if not line or (last is None and not text):
+            break
+        separator = "=" if last is not None else ":"
+        key, found, value = text.partition(separator)
+        if found and not value.startswith("="):
+            fields[key.strip().lower()] = value.strip()
+        if last is not None and key.strip().lower() == last:
+            break
+    return fields
+
+
+def _inflated(stream: BinaryIO, limit: int, window_bits: int) -> int:
+    """Bytes in the compressed stream, counted up to just beyond `limit`; 0 when it is no such stream."""
+    inflater = zlib.decompressobj(window_bits)
+    count = 0
+    pending = b""
+    try:
+        while count <= limit and not inflater.eof:
+            pending = inflater.unconsumed_tail or stream.read(CHUNK)
+            if not pending:
+                break
+            count += len(inflater.decompress(pending, CHUNK))
+    except zlib.error:
+        return 0
+    return count
