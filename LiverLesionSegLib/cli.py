@@ -63,7 +63,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print exactly one JSON object to stdout (none when the command fails)")
-        sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
+        sub.add_argument("--traceback", action="store_true", help="on a defect, print where it happened")
         if name == command:
             importlib.import_module(f".commands.{name}", __package__).add_arguments(sub)
     return parser

@@ -43,7 +43,7 @@ EXAMPLES = (
         ("--fill-holes",),
         (-4.2, -4.8, 119.5),
         (24.0, 17.0, 18.0),
-        "A vein at the liver's edge (sweep: ImFusion GmbH, CC BY 4.0)",
+        "A dark vessel-like structure at the liver's edge (sweep: ImFusion GmbH, CC BY 4.0)",
         45.0,
     ),
     Example(

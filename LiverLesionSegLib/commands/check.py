@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
         quality = check_sweep(sweep, config.calibration, settings)
     run.found.update(frames=quality.frames, verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
     run.found["warnings"] = [*config.warnings, *sweep.warnings]
-    run.summary.append(f"{quality.verdict}: {quality.frames} frames")
+    run.summary.append(f"Verdict: {quality.verdict} ({quality.frames} frames)")
     for finding in quality.findings:
         place = "" if finding.first_frame is None else f" frames {finding.first_frame}-{finding.last_frame}"
         values = f"{finding.value:.4g} (limit {finding.limit:.4g})"

@@ -15,6 +15,10 @@ from .run import Run
 from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
 
 DEMO_SEED = 7
+RESULTS = (
+    *("report.html", "scene.mrb", "navigation.png", "slices.png", "lesion.seg.nrrd", "lesion.stl", "volume.nrrd", "volume_weights.nrrd"),
+    *("demo.igs.mha", "demo_truth.nrrd", "demo_roi.mrk.json", "config.xml"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     from ..sweep import read_plus_config, read_sweep
 
     folder = output_folder(options.output)
+    for name in RESULTS:  # what an earlier run left must not stand beside this patient's
+        (folder / name).unlink(missing_ok=True)
     with run.stage("phantom"):
         case = simulate_case(options.seed, PhantomSettings(), progress=run.progress)
         paths = write_case(folder, "demo", case)
@@ -56,7 +62,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     if DEFAULT_MODEL.is_dir():
         lesions["nnunet"] = segment_by_network(volume, box, run, DEFAULT_MODEL, options.device, None)
     else:
-        run.found["notes"] = ["no model is installed, so the network did not run; region growing stands in for it"]
+        run.found["notes"] = ["no model comes with this version, so the network did not run; region growing stands in for it"]
     truth = case.truth_on(volume.grid)
     masks = {name: embed(lesion.mask, volume.grid) for name, lesion in lesions.items()}
     scores = {name: overlap(mask, truth) for name, mask in masks.items()}

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     missing = [r["check"] for r in results if not r["ok"]]
     run.found["ready"] = not missing
     run.summary += [f"{'ok  ' if r['ok'] else 'FAIL' if r['required'] else 'miss'}  {r['check']}: {r['found']}" for r in results]
-    run.summary.append("Everything can run." if not missing else f"Not ready: {', '.join(missing)}.")
+    run.summary.append("Everything can run." if not missing else f"What is needed runs. Not to be had here: {', '.join(missing)}.")
     blocking = [r for r in results if r["required"] and not r["ok"]]
     if blocking:
         if not options.json:
@@ -126,7 +126,7 @@ def _model(folder: Path) -> str:
     from ..segmentation import load_model
 
     if not folder.is_dir():
-        raise ModelError(f"{folder}: there is no model; give --model DIR, or use region growing.")
+        raise ModelError(f"no model in {folder}; none comes with this version: train one, give --model DIR, or use region growing.")
     bundle = load_model(folder)
     threshold = f"threshold {bundle.threshold.value:.3f}" if bundle.threshold else "no threshold"
     return f"{folder.name}, id {bundle.model_id[:12]}, {threshold}"

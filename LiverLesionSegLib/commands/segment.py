@@ -25,11 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("volume", type=Path, metavar="VOLUME", help="reconstructed volume (.nrrd, .mha or .nii.gz)")
     parser.add_argument("--roi", type=Path, required=True, metavar="ROI.mrk.json", help="box around the lesion, as Slicer saves it")
     parser.add_argument("--output", type=Path, required=True, metavar="SEG.seg.nrrd")
-    parser.add_argument("--method", choices=("nnunet", "region-growing"), default="nnunet")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="model bundle or nnU-Net results folder (the bundle that comes with the software)")
+    parser.add_argument("--method", choices=("nnunet", "region-growing"), default="nnunet", help="nnunet is the default")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model bundle or nnU-Net results folder")
     parser.add_argument("--device", help="cpu (the default) or cuda, for the network; never changed silently")
     parser.add_argument("--weights", type=Path, metavar="W.nrrd", help="weights of the volume; without them border-connected zeros are unseen")
-    parser.add_argument("--seed", type=point, nargs="+", action="extend", metavar="R,A,S", help="seeds in mm for region growing (the box's centre)")
+    parser.add_argument(
+        "--seed", type=point, nargs="+", action="extend", metavar="R,A,S", help="seed in mm for region growing; may be repeated (the box's centre)"
+    )
     parser.add_argument("--threshold", type=fraction, metavar="F", help="instead of the model's tuned threshold")
     parser.add_argument("--probability", type=Path, metavar="P.nrrd", help="also write the probability")
     parser.add_argument("--surface", type=Path, metavar="S.stl", help="also write the surface (.stl, .ply or .vtp)")
@@ -54,6 +56,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     if options.surface is not None and lesion.surface is None:
         options.surface.unlink(missing_ok=True)
         warnings.append(f"{options.surface}: there is no surface of nothing, and no earlier one was left there")
+    centre = ", ".join(f"{c:.1f}" for c in box.centre)
+    run.summary.append(f"box centre R,A,S = {centre} mm, {100 * lesion.crop.seen_in_box:.0f} % of the box was scanned")
     run.found.update(volume_ml=round(lesion.mask.volume_ml, 4), warnings=warnings)
     run.summary.append(f"lesion of {lesion.mask.volume_ml:.2f} mL by {options.method}")
     run.summary += [f"warning: {text}" for text in warnings]
@@ -107,6 +111,8 @@ def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: 
     """The nnU-Net path. A threshold given by hand replaces the tuned one and is said in the provenance."""
     from ..segmentation import Predictor, apply_threshold, crop, load_model, onto_volume
 
+    if model == DEFAULT_MODEL and not model.is_dir():
+        raise ModelError("No model comes with this version; give --model DIR, or --method region-growing with --seed=R,A,S.")
     with run.stage("load"):
         bundle = load_model(model)
         if bundle.whole_volume:

@@ -22,6 +22,8 @@ def check_stored(path: Path, declared_bytes: int) -> None:
         return
     with path.open("rb") as stream:
         fields = _fields(stream, last="elementdatafile" if name.endswith((".mha", ".mhd")) else None)
+        if any(key.startswith("seq_frame") for key in fields):
+            raise VolumeError(f"{path}: is a recording of single frames, not a volume; reconstruct it first.")
         source = fields.get("elementdatafile") or fields.get("data file") or fields.get("datafile") or "local"
         if source.lower() != "local":
             if Path(source).name != source or not (path.parent / source).is_file():
@@ -51,10 +53,9 @@ def _fields(stream: BinaryIO, last: str | None) -> dict[str, str]:
         text = line.decode("latin-1").strip()
         if not line or (last is None and not text):
             break
-        separator = "=" if last is not None else ":"
-        key, found, value = text.partition(separator)
-        if found and not value.startswith("="):
-            fields[key.strip().lower()] = value.strip()
+        key, found, value = text.partition("=" if last is not None else ":")
+        if found:
+            fields[key.strip().lower()] = value.lstrip("=").strip()  # NRRD's own fields end in a colon, added ones in :=
         if last is not None and key.strip().lower() == last:
             break
     return fields

@@ -144,11 +144,15 @@ def read_volume(path: Path, weights: Path | None = None) -> Volume:
     Without weights, zero voxels connected to the border count as unseen (weight 0) and all others as seen (weight 1).
     Raises VolumeError when a file is unreadable, lies about its size, holds NaN, or the weights lie on another grid.
     """
+    if weights is not None and Path(weights).resolve() == Path(path).resolve():
+        raise VolumeError(f"{weights}: is the volume itself, not its weights; give the file that --weights of the reconstruction wrote.")
     array, grid, _ = _read(path)
     if weights is None:
         weight = seen_from_image(array)
     else:
         weight, weight_grid, _ = _read(weights)
+        if weight.min() < 0:
+            raise VolumeError(f"{weights}: holds negative values, so it is no weights; give the file that --weights of the reconstruction wrote.")
         if not same_grid(grid, weight_grid):
             raise VolumeError(f"{weights}: these weights lie on another grid than {path}; give those of the same reconstruction.")
     return Volume(array, grid, weight, source=str(path))

@@ -133,7 +133,8 @@ def _checked_seeds(crop_: Crop, seeds: Any) -> FloatArray:
     for point, within in zip(points, inside_box(crop_.box, points), strict=True):
         name = ", ".join(f"{x:.1f}" for x in point)
         if not within:
-            raise SeedError(f"The seed ({name}) RAS mm lies outside the box; place it in the lesion, inside the box.")
+            centre = ", ".join(f"{x:.1f}" for x in crop_.box.centre)
+            raise SeedError(f"The seed ({name}) RAS mm lies outside the box (centre {centre}); place it in the lesion, inside the box.")
         k, j, i = np.clip(np.rint(kji_from_ras(volume.grid, point)).astype(int), 0, np.array(volume.grid.shape) - 1)
         if volume.weight[k, j, i] <= 0:
             raise SeedError(f"The seed ({name}) RAS mm lies where the sweep never was; place it in a part of the lesion that was seen.")
