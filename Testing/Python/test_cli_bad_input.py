@@ -130,3 +130,10 @@ def test_a_full_disk_leaves_no_output(a_sweep: Path) -> None:
     assert result.returncode == 2, result.stderr
     assert "volume.nrrd" in result.stderr.splitlines()[-1]
     assert sorted(p.name for p in a_sweep.iterdir()) == before
+
+
+def test_backgrounds_need_their_configuration(a_sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--background", "sweep.igs.mha"], ["--frames", "2:5"], ["--frames", "5:2"], ["--frames", "x"]):
+        assert main(["phantom", "--output", str(a_sweep / "p"), *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (a_sweep / "p").exists()
