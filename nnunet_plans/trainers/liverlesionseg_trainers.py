@@ -137,10 +137,13 @@ class LiverLesionSegTrainer(_RateOfTheWholeTraining):
         return optimizer, WarmUpPoly(optimizer, self.initial_lr, self.num_epochs)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, Any, Any, Any]:
-        """nnU-Net's own, but mirrored in training only: at the table one pass has to do."""
-        result = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        """nnU-Net's own, but mirrored in training only (at the table one pass has to do), and without the larger patch that it turns within.
+
+        That patch would put a crop anywhere in the tile; at inference a crop lies in the tile's middle, where its edges tell the network the box.
+        """
+        rotation, dummy_2d, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = None
-        return result
+        return rotation, dummy_2d, self.configuration_manager.patch_size, mirror_axes
 
     @staticmethod
     def get_training_transforms(
