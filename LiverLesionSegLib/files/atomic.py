@@ -53,15 +53,41 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
+    with _staging(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        for part in sorted(folder.iterdir(), key=lambda p: p == temporary):  # companions first: the name asked for appears last
+            part.replace(path.parent / part.name)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a new, empty folder beside `path`; moves it to `path` when the block ends well, removes it otherwise.
+
+    The folder that `path` is to lie in is made if need be. Raises OutputError when `path` has content already or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path}: has content already; choose a new folder.")
+    output_folder(path.parent)
+    with _staging(path) as folder:
+        part = folder / (path.name or "folder")
+        part.mkdir()
+        yield part
+        if path.is_dir():
+            path.rmdir()
+        part.replace(path)
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, removed at the end; failures to write become OutputError."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
     except OSError as error:
         raise OutputError(f"{path}: cannot write there ({error.strerror}); choose a folder that you may write to.") from error
     try:
-        temporary = folder / path.name
-        yield temporary
-        for part in sorted(folder.iterdir(), key=lambda p: p == temporary):  # companions first: the name asked for appears last
-            part.replace(path.parent / part.name)
+        yield folder
     except OSError as error:
         raise OutputError(f"{path}: could not be written ({error.strerror or error}); free some space or choose another folder.") from error
     finally:

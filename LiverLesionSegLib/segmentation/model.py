@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import BoxError, InputError, ModelError, OutputError
-from ..files.atomic import output_folder, whole_file
+from ..errors import BoxError, InputError, ModelError
+from ..files.atomic import whole_file, whole_folder
 from ..types import Threshold
 from ._nnunet_plans import Configuration, canonical_json, check_configuration, check_dataset, read_json
 from ._nnunet_weights import Weights, model_id, read_checkpoint, read_safetensors, write_safetensors
@@ -155,16 +153,7 @@ def write_bundle(
     Raises OutputError when the folder has content already or cannot be written, ModelError when the threshold is another model's or it is too large.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: has content already; choose a new folder for the bundle.")
-    output_folder(folder.parent)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose a place that you may write to.") from error
-    part = temporary / "bundle"
-    try:
-        part.mkdir()
+    with whole_folder(folder) as part:
         (part / "plans.json").write_text(json.dumps(dict(model.plans), indent=2) + "\n", encoding="utf-8")
         (part / "dataset.json").write_text(json.dumps(dict(model.dataset), indent=2) + "\n", encoding="utf-8")
         write_safetensors(part / WEIGHTS, model.weights)
@@ -175,13 +164,6 @@ def write_bundle(
         if largest_bytes is not None and size > largest_bytes:
             raise ModelError(f"{folder}: would have {size / 1e6:.1f} MB, more than {largest_bytes / 1e6:.0f}; train a plan with a smaller network.")
         written = load_model(part)
-        if folder.is_dir():
-            folder.rmdir()
-        part.replace(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be written ({error.strerror or error}); free some space or choose another folder.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return replace(written, folder=folder)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, OutputError
-from ..files.atomic import output_folder
+from ..errors import InputError
+from ..files.atomic import whole_folder
 from ..files.volumes import write_array
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..segmentation.crop import CropSettings
@@ -77,15 +75,7 @@ def write_dataset(
     Returns the number of cases. Raises InputError for bad or doubled cases or a missing split, OutputError when it cannot be written.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: has content already; choose a new folder for the data set.")
-    output_folder(folder.parent)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write there ({error.strerror}); choose a place that you may write to.") from error
-    part = temporary / folder.name
-    try:
+    with whole_folder(folder) as part:
         splits = _write_cases(part, cases, allow_empty_truth, progress, cancelled)
         count = len(splits["train"]) + len(splits["val"])
         section = {**({} if crop_settings is None else {"crop": _crop_section(crop_settings)}), **(notes or {})}
@@ -99,13 +89,6 @@ def write_dataset(
         }
         (part / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         (part / SPLITS).write_text(json.dumps([splits], indent=2) + "\n", encoding="utf-8")
-        if folder.is_dir():
-            folder.rmdir()
-        part.replace(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be written ({error.strerror or error}); free some space or choose another folder.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 
@@ -114,7 +97,6 @@ def _write_cases(
 ) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {"train": [], "val": []}
     seen: set[str] = set()
-    part.mkdir()
     for number, case in enumerate(cases):
         stop_if_cancelled(cancelled)
         if case.name in seen:
