@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+APART = {"run_all.py", "study.py"}
+"""Not run with the rest: this file, and the study, which takes hours and a folder for its data."""
 
 
 def main() -> int:
     failed = []
     for script in sorted(HERE.glob("*.py")):
-        if script.name.startswith("_") or script == Path(__file__).resolve():
+        if script.name.startswith("_") or script.name in APART:
             continue
         print(f"\n## {script.stem}\n", flush=True)
         if subprocess.run([sys.executable, str(script)], check=False).returncode:
