@@ -230,6 +230,28 @@ def test_reconstruct_spine_as_a_user_would(tmp_path: Path, spine_sweep_path: Pat
     assert np.array_equal(volume.seen, read_volume(weights).array > 0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_gone_is_no_defect(a_case: Path) -> None:
+    words = [sys.executable, "-m", "LiverLesionSegLib", "segment", "volume.nrrd", "--roi", "roi.mrk.json", "--output", "o.seg.nrrd"]
+    process = subprocess.Popen(
+        [*words, "--method", "region-growing", "--json"], cwd=a_case, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0, err
+    assert "Traceback" not in err
+    assert (a_case / "o.seg.nrrd").exists()
+
+
+def test_numbers_that_json_does_not_know_are_null() -> None:
+    from LiverLesionSegLib.cli import _plain
+
+    value = {"a": np.float64("nan"), "b": [np.int64(3), float("inf")], "c": np.array([1.5, np.nan]), "d": Path("x"), "e": (True, None)}
+    assert _plain(value) == {"a": None, "b": [3, None], "c": [1.5, None], "d": "x", "e": [True, None]}
+
+
 def test_a_module_run_is_the_same_command() -> None:
     result = call("--version")
     assert result.returncode == 0

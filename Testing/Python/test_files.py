@@ -166,6 +166,24 @@ def test_weights_of_another_grid_are_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "v.nrrd", tmp_path / "w.nrrd")
 
 
+def test_a_volume_is_not_its_own_weights(tmp_path: Path) -> None:
+    volume = a_volume()
+    write_volume(tmp_path / "v.nrrd", volume)
+    with pytest.raises(VolumeError, match="the volume itself"):
+        read_volume(tmp_path / "v.nrrd", tmp_path / "v.nrrd")
+    write_volume(tmp_path / "n.nrrd", Volume(volume.array.astype(np.float32) - 128, volume.grid, volume.weight))
+    with pytest.raises(VolumeError, match="negative"):
+        read_volume(tmp_path / "v.nrrd", tmp_path / "n.nrrd")
+
+
+def test_a_recording_is_no_volume(tmp_path: Path) -> None:
+    write_volume(tmp_path / "v.mha", a_volume())
+    content = (tmp_path / "v.mha").read_bytes()
+    (tmp_path / "sweep.mha").write_bytes(content.replace(b"ElementDataFile", b"Seq_Frame0000_Timestamp = 0\nElementDataFile"))
+    with pytest.raises(VolumeError, match="reconstruct it first"):
+        read_volume(tmp_path / "sweep.mha")
+
+
 def test_masks_come_back_with_their_provenance(tmp_path: Path) -> None:
     volume = a_volume()
     mask = Mask(volume.array > 128, volume.grid, {"method": "test", "seeds": [[1.0, 2.0, 3.0]]})

@@ -100,6 +100,13 @@ def test_a_reopened_scene_gives_the_same_numbers(a_saved_scene, a_case):
         assert sweeps(world.scene) == (("Patient A", "Sweep 1"),)
 
 
+def test_a_scene_opens_by_its_bare_name(a_saved_scene, monkeypatch):
+    monkeypatch.chdir(a_saved_scene.parent)
+    with headless_scene() as world:
+        open_scene(Path(a_saved_scene.name), world.scene)
+        assert find_nodes(world.scene).volume is not None
+
+
 def test_a_sweep_built_after_reopening_replaces_the_saved_one(a_saved_scene, a_case):
     with headless_scene() as world:
         open_scene(a_saved_scene, world.scene)
