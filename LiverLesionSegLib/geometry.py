@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import VolumeError
 from .types import Box, FloatArray, Grid
 
 LPS_FROM_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -133,27 +132,26 @@ def box_mask(box: Box, grid: Grid, margin_mm: float = 0.0) -> NDArray[np.bool_]:
     return result
 
 
-def lps_header(grid: Grid) -> tuple[list[list[float]], list[float]]:
-    """NRRD's `space directions` (one LPS mm vector for each of i, j, k) and `space origin` (LPS mm) of a grid."""
+def grid_to_lps(grid: Grid) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Image geometry as files keep it: direction (3, 3) with unit-vector columns for i, j, k; spacing (3,) mm; origin (3,) mm; in LPS."""
     lps = LPS_FROM_RAS @ grid.ijk_to_ras
-    return lps[:3, :3].T.tolist(), lps[:3, 3].tolist()
+    return lps[:3, :3] / grid.spacing_mm, grid.spacing_mm, lps[:3, 3]
 
 
-def grid_from_lps_header(shape: tuple[int, int, int], directions: Any, origin: Any, frame: str = "Reference") -> Grid:
-    """The grid of (K, J, I) voxels that NRRD's `space directions` (rows for i, j, k) and `space origin`, both LPS mm, describe.
+def grid_from_lps(shape: tuple[int, int, int], direction: Any, spacing_mm: Any, origin: Any, frame: str = "Reference") -> Grid:
+    """The grid of (K, J, I) voxels whose image geometry in LPS is as `grid_to_lps` gives it. Raises GridError when it is degenerate."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.asarray(direction, dtype=np.float64).reshape(3, 3) * np.asarray(spacing_mm, dtype=np.float64)
+    lps[:3, 3] = origin
+    return Grid(shape, LPS_FROM_RAS @ lps, frame)
 
-    Raises VolumeError when they are missing, not finite or degenerate.
-    """
-    matrix = np.eye(4)
-    try:
-        matrix[:3, :3] = np.asarray(directions, dtype=np.float64).T
-        matrix[:3, 3] = np.asarray(origin, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise VolumeError("The volume's header gives no usable space directions and origin; save it again from Slicer.") from error
-    return Grid(shape, LPS_FROM_RAS @ matrix, frame)
+
+def axes_to_lps(axes: Any) -> FloatArray:
+    """(3, 3) axes as columns in RAS, in LPS; the same call converts back."""
+    return np.asarray(LPS_FROM_RAS[:3, :3] @ np.asarray(axes, dtype=np.float64))
 
 
 def oriented_markups_to_ras(orientation: Any, coordinate_system: str) -> FloatArray:
     """(3, 3) axes as columns in RAS from a markups file's `orientation` (9 numbers, row by row) given in LPS or RAS."""
     axes = np.asarray(orientation, dtype=np.float64).reshape(3, 3)
-    return np.asarray(LPS_FROM_RAS[:3, :3] @ axes) if coordinate_system.upper() == "LPS" else axes
+    return axes_to_lps(axes) if coordinate_system.upper() == "LPS" else axes

@@ -22,18 +22,7 @@ small { color: #5b6b7b }
 
 def write_report(path: Path, folder: Path, run: Run, scores: Mapping[str, Overlap], title: str) -> None:
     """Write the page at `path`; pictures are taken from `folder` and embedded."""
-    rows = [
-        (
-            name,
-            f"{s.dice:.3f}",
-            f"{s.precision:.3f}",
-            f"{s.recall:.3f}",
-            f"{100 * s.relative_volume_difference:+.0f} %",
-            f"{s.volume_ml:.2f}",
-            f"{s.truth_ml:.2f}",
-        )
-        for name, s in scores.items()
-    ]
+    rows = [_score_row(name, score) for name, score in scores.items()]
     findings = [(f["kind"].replace("_", " "), f["severity"], f["advice"]) for f in run.found.get("findings", [])]
     parts = [
         f"<h1>{html.escape(title)}</h1>",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BoxError
-from ..geometry import LPS_FROM_RAS, lps_to_ras, oriented_markups_to_ras, ras_to_lps
+from ..geometry import axes_to_lps, lps_to_ras, oriented_markups_to_ras, ras_to_lps
 from ..types import Box
 from .atomic import whole_file
 
@@ -74,7 +74,7 @@ def write_box(path: Path, box: Box, name: str = "Lesion box") -> None:
         "name": name,
         "roiType": "Box",
         "center": ras_to_lps(box.centre).tolist(),
-        "orientation": (LPS_FROM_RAS[:3, :3] @ box.axes).ravel().tolist(),
+        "orientation": axes_to_lps(box.axes).ravel().tolist(),
         "size": box.size.tolist(),
         "insideOut": False,
         "controlPoints": [

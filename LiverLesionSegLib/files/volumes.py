@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError, VolumeError
-from ..geometry import LPS_FROM_RAS, same_grid
+from ..geometry import grid_from_lps, grid_to_lps, same_grid
 from ..types import Grid, Mask, Probability, Volume
 from ._stored import check_stored
 from .atomic import whole_file
@@ -111,10 +111,7 @@ def _file_bytes(path: Path) -> int:
 
 
 def _grid(image: Any, shape: tuple[int, ...], frame: str) -> Grid:
-    lps = np.eye(4)
-    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return Grid((shape[0], shape[1], shape[2]), LPS_FROM_RAS @ lps, frame)
+    return grid_from_lps((shape[0], shape[1], shape[2]), image.GetDirection(), image.GetSpacing(), image.GetOrigin(), frame)
 
 
 def write_array(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[str, str]) -> None:
@@ -123,10 +120,10 @@ def write_array(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[s
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     image = sitk.GetImageFromArray(array)
-    lps = LPS_FROM_RAS @ grid.ijk_to_ras
-    image.SetSpacing(grid.spacing_mm.tolist())
-    image.SetDirection((lps[:3, :3] / grid.spacing_mm).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
+    direction, spacing_mm, origin = grid_to_lps(grid)
+    image.SetSpacing(spacing_mm.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(origin.tolist())
     for key, value in {FRAME_KEY: grid.frame, **metadata}.items():
         image.SetMetaData(key, value)
     with whole_file(path) as temporary:

@@ -18,7 +18,6 @@ from .settings import PhantomSettings
 TABLE = (96, 192)
 """Polar and azimuthal samples of the table of radii: 1.9 degrees, 0.6 mm on the surface of the largest lesion, interpolated linearly."""
 DEGREES = range(2, 9)
-EDGE_MM = 8.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,18 +71,6 @@ class ImagePoses:
         left, top, columns, rows = self.clip_px or (0, 0, *self.image_size_px)
         return np.array([[left, top], [left + columns - 1, top], [left + columns - 1, top + rows - 1], [left, top + rows - 1]], dtype=np.float64)
 
-    def inside_px(self, pixels: Any) -> np.ndarray:
-        """(...,) True for those of the (..., 2) pixels (column, row) that lie in the insonified part."""
-        pixels = np.asarray(pixels, dtype=np.float64)
-        if self.fan is not None:
-            offset = pixels - self.fan.origin_px
-            radius = np.linalg.norm(offset, axis=-1)
-            angle = np.degrees(np.arctan2(offset[..., 0], offset[..., 1]))
-            angles, radii = self.fan.angles_deg, self.fan.radii_px
-            return np.asarray((angle >= angles[0]) & (angle <= angles[1]) & (radius >= radii[0]) & (radius <= radii[1]))
-        outline = self.outline_px()
-        return np.asarray(((pixels >= outline.min(axis=0)) & (pixels <= outline.max(axis=0))).all(axis=-1))
-
     def face_px(self) -> FloatArray:
         """(2,) pixel (column, row) of the middle of the transducer's face."""
         if self.fan is not None:

@@ -181,7 +181,7 @@ def fuzz(seconds: float, seed: int, cases: int | None = None, judge_time: bool =
                     peak, took = tracemalloc.get_traced_memory()[1], time.monotonic() - begin
                     assert peak < MEMORY_BASE + MEMORY_PER_BYTE * beside, f"{peak >> 20} MB of memory for {len(data)} bytes"
                     assert not judge_time or took < SECONDS_PER_CASE, f"{took:.1f} s for {len(data)} bytes"
-                except BaseException:
+                except BaseException:  # an interrupt too: keep the input that was being read, then pass it on
                     Path(f"failing-{which}").write_bytes(data)
                     raise
                 path.write_bytes(originals[which])
