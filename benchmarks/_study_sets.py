@@ -45,11 +45,13 @@ SETS = (
 )
 
 MORE = (
-    StudySet("train_varied", 24, 2101, "train", PhantomSettings(variation=1.8)),
-    StudySet("train_other_fans", 12, 2202, "train", PhantomSettings(half_angle_deg=36.0, depth_mm=80.0, frequency_mhz=5.0, variation=1.5)),
-    StudySet("train_low_gain", 6, 2303, "train", PhantomSettings(gain_db=-6.0)),
-    StudySet("train_no_lesion", 10, 2404, "train", PhantomSettings(echogenicity="none")),
-    StudySet("train_near_iso", 6, 2505, "train", PhantomSettings(echogenicity="iso")),
+    StudySet("train_varied", 48, 2101, "train", PhantomSettings(variation=1.8)),
+    StudySet("train_other_fans", 24, 2202, "train", PhantomSettings(half_angle_deg=36.0, depth_mm=80.0, frequency_mhz=5.0, variation=1.5)),
+    StudySet("train_low_gain", 8, 2303, "train", PhantomSettings(gain_db=-6.0)),
+    StudySet("train_no_lesion", 12, 2404, "train", PhantomSettings(echogenicity="none")),
+    StudySet("train_near_iso", 8, 2505, "train", PhantomSettings(echogenicity="iso")),
+    StudySet("train_transcutaneous", 12, 2606, "train", PhantomSettings(probe="transcutaneous", variation=1.5)),
+    StudySet("background_train_more", 32, 2707, "train", PhantomSettings(variation=1.8), background=(0.0, 0.6)),
 )
 """What a model that ships is trained on beside the study's own cases: scanners, presets and livers that the paper's cohort does not have."""
 
