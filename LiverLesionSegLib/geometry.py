@@ -5,6 +5,7 @@ Points are (..., 3) float64 in mm, matrices 4x4 float64 acting on column vectors
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,57 @@ def oriented_markups_to_ras(orientation: Any, coordinate_system: str) -> FloatAr
     """(3, 3) axes as columns in RAS from a markups file's `orientation` (9 numbers, row by row) given in LPS or RAS."""
     axes = np.asarray(orientation, dtype=np.float64).reshape(3, 3)
     return axes_to_lps(axes) if coordinate_system.upper() == "LPS" else axes
+
+
+def rigid_from_quaternion(position: Any, quaternion: Any) -> FloatArray:
+    """(4, 4) from a `position` (3,) mm and a `quaternion` (4,) x, y, z, w of any length; NaN where the quaternion is zero or not finite."""
+    x, y, z, w = (float(value) for value in quaternion)
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    matrix = np.eye(4)
+    if not (math.isfinite(length) and length > 0):
+        return np.full((4, 4), np.nan)
+    x, y, z, w = x / length, y / length, z / length, w / length
+    matrix[:3, :3] = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    matrix[:3, 3] = position
+    return matrix
+
+
+def quaternion_of(matrix: FloatArray) -> tuple[float, float, float, float]:
+    """Unit quaternion x, y, z, w with w >= 0 of a rigid (4, 4) or rotation (3, 3) matrix (Shepperd, 1978: the largest component first)."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix[:3, :3].tolist()
+    trace = a + e + i
+    largest = max(trace, a, e, i)
+    if largest == trace:
+        x, y, z, w = h - f, c - g, d - b, 1 + trace
+    elif largest == a:
+        x, y, z, w = 1 + a - e - i, b + d, c + g, h - f
+    elif largest == e:
+        x, y, z, w = b + d, 1 + e - a - i, f + h, c - g
+    else:
+        x, y, z, w = c + g, f + h, 1 + i - a - e, d - b
+    scale = math.copysign(1.0, w) / math.sqrt(x * x + y * y + z * z + w * w)
+    return x * scale, y * scale, z * scale, w * scale
+
+
+def turn_between_deg(a: FloatArray, b: FloatArray) -> float:
+    """Angle of the rotation that leads from rigid `a` to rigid `b`, degrees, 0 to 180."""
+    x, y, z, w = quaternion_of(a[:3, :3].T @ b[:3, :3])
+    return math.degrees(2 * math.atan2(math.sqrt(x * x + y * y + z * z), w))
+
+
+def interpolate_rigid(a: FloatArray, b: FloatArray, fraction: float) -> FloatArray:
+    """The rigid (4, 4) pose at `fraction` (0 to 1) of the way from `a` to `b`: straight in translation, at even speed about one axis in rotation.
+
+    The rotation is spherical linear interpolation (Shoemake, 1985), the shorter way round.
+    """
+    x, y, z, w = quaternion_of(a[:3, :3].T @ b[:3, :3])
+    sine = math.sqrt(x * x + y * y + z * z)
+    half = math.atan2(sine, w) * fraction
+    scale = math.sin(half) / sine if sine > 1e-12 else fraction
+    matrix = rigid_from_quaternion((1 - fraction) * a[:3, 3] + fraction * b[:3, 3], (x * scale, y * scale, z * scale, math.cos(half)))
+    matrix[:3, :3] = a[:3, :3] @ matrix[:3, :3]
+    return matrix
