@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from .quality import QualitySettings, check_sweep
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["QualitySettings", "check_sweep"]
+if TYPE_CHECKING:
+    from .frames import TrackedFrame, sweep_of
+    from .live_volume import LiveVolume, LiveVolumeSettings
+    from .quality import QualitySettings, check_sweep
+
+__all__ = ["LiveVolume", "LiveVolumeSettings", "QualitySettings", "TrackedFrame", "check_sweep", "sweep_of"]
+
+_HOMES = {
+    "LiveVolume": "live_volume",
+    "LiveVolumeSettings": "live_volume",
+    "QualitySettings": "quality",
+    "TrackedFrame": "frames",
+    "check_sweep": "quality",
+    "sweep_of": "frames",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
