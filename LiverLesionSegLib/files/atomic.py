@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -46,10 +47,11 @@ def whole_set(*paths: Path) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`, with the same name; moves it to `path` when the block ends well, removes it otherwise.
 
-    Companions that the block writes into the same temporary folder move along. Raises OutputError when the place cannot be written.
+    Companions that the block writes into the same temporary folder move along. durable: everything is on the disk itself, not only with the
+    operating system, before it is moved, and the move too. Raises OutputError when the place cannot be written.
     """
     path = Path(path)
     check_writable(path)
@@ -57,7 +59,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary = folder / path.name
         yield temporary
         for part in sorted(folder.iterdir(), key=lambda p: p == temporary):  # companions first: the name asked for appears last
+            if durable:
+                with part.open("rb+") as stream:
+                    os.fsync(stream.fileno())
             part.replace(path.parent / part.name)
+        if durable:
+            sync_folder(path.parent)
 
 
 @contextmanager
@@ -77,6 +84,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.is_dir():
             path.rmdir()
         part.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` outlive a power loss, where the system can be asked for that (Windows cannot)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_stale_staging(path: Path) -> None:
+    """Remove temporary folders that a killed writer of `path` left beside it. Only for the one who knows that no one is writing `path` now."""
+    for folder in path.parent.glob(f".{glob.escape(path.name[:40])}.????????"):
+        if folder.is_dir() and all(part.name == path.name or part.name.startswith(path.name.split(".")[0]) for part in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

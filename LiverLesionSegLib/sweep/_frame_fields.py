@@ -57,6 +57,12 @@ def sweep_from_fields(header: SequenceHeader, images: NDArray[np.uint8]) -> Swee
     )
 
 
+def is_frame_field_of_ours(name: str) -> bool:
+    """Whether a sequence file gives this per-frame field a meaning of its own: time, image status, or a transform and its status."""
+    base = name.removesuffix("Status").removesuffix("Transform")
+    return name in ("Timestamp", "ImageStatus", "Status") or (name in (f"{base}Transform", f"{base}TransformStatus") and bool(split_name(base)[0]))
+
+
 def _transform(header: SequenceHeader, name: str, count: int, warnings: list[str]) -> tuple[FloatArray, NDArray[np.bool_]]:
     matrices = np.full((count, 4, 4), np.nan)
     present = np.zeros(count, dtype=bool)

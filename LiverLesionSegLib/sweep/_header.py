@@ -11,14 +11,18 @@ import numpy as np
 
 from ..errors import SweepError
 
-MAX_HEADER_BYTES = 64 << 20
-"""A sweep of 30,000 frames has about 40 MB of header; anything beyond is not a header."""
+MAX_HEADER_BYTES = 1 << 30
+"""An hour at 60 frames/s with a dozen tools; a sweep of 30,000 frames and three tools has about 40 MB of header."""
+
+MAX_OTHER_BYTES = 64 << 20
+"""Beyond so much of a header, every line is one frame's field, or it is no header."""
 
 MAX_FRAMES = 1_000_000
 MAX_FRAME_SIDE = 8_192
 MAX_FRAMES_PER_VALUE = 1000
 """A field takes memory in every frame, so it must be given in more than one frame of so many."""
 
+FRAME_LINE = re.compile(rb"Seq_Frame\d|axis [03] item \d|ElementDataFile")
 FRAME_FIELD = re.compile(r"Seq_Frame(\d{1,9})_(.+)")
 
 
@@ -94,17 +98,16 @@ class SequenceHeader:
 def header_lines(stream: BinaryIO, path: Path, last_field: str | None = None) -> list[str]:
     """Lines of a text header up to an empty line, the end of the file or the line that starts with `last_field`, without line ends.
 
-    Leaves `stream` at the first byte of the data. Raises SweepError when no header ends within `MAX_HEADER_BYTES`.
+    Leaves `stream` at the first byte of the data. Raises SweepError when no header ends within `MAX_HEADER_BYTES`, or within `MAX_OTHER_BYTES`
+    where the lines are not those of frames.
     """
     lines: list[str] = []
     taken = 0
     while True:
-        raw = stream.readline(MAX_HEADER_BYTES - taken + 1)
+        raw = stream.readline(MAX_OTHER_BYTES)
         taken += len(raw)
-        if taken > MAX_HEADER_BYTES:
-            raise SweepError(
-                f"{path}: no header ends within {MAX_HEADER_BYTES >> 20} MB, so this is not a sequence file; choose the recording itself."
-            )
+        if taken > MAX_HEADER_BYTES or (taken > MAX_OTHER_BYTES and raw.strip() and not FRAME_LINE.match(raw)):
+            raise SweepError(f"{path}: no header ends within {taken >> 20} MB, so this is not a sequence file; choose the recording itself.")
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line.strip():
             return lines

@@ -18,7 +18,7 @@ from ..geometry import LPS_FROM_RAS
 from ..types import Sweep
 from ._frame_fields import number_text, transform_lines
 from ._header import SequenceHeader
-from ._write import image_data, text_lines
+from ._write import FramePixels, image_data, text_lines
 from .metaimage import read_metaimage_header
 
 COMPANIONS = "LiverLesionSeg.TransformSequences"
@@ -120,12 +120,12 @@ def _add_transforms(header: SequenceHeader, file: Path, times: NDArray[np.float6
             header.frame_fields[name + suffix] = {partner[frame]: text for frame, text in texts.items() if frame in partner}
 
 
-def write_slicer_sequence(path: Path, sweep: Sweep, compress: bool) -> None:
+def write_slicer_sequence(path: Path, sweep: Sweep, compress: bool, pixels: FramePixels) -> None:
     """The images at `path`, each transform beside it as NAME-ProbeToTracker.seq.mhd, in the form that Slicer loads.
 
     The index is the time where times are finite and far enough apart for Slicer, else the frame number; exact times are kept with the items.
     """
-    frames, rows, columns = sweep.images.shape
+    frames = len(sweep)
     by_time = bool(np.isfinite(sweep.timestamps).all() and (np.diff(sweep.timestamps) > 2 * SAME_INDEX_S).all())
     index = [number_text(t) for t in sweep.timestamps] if by_time else [str(frame) for frame in range(frames)]
     stem = path.name[: -len("".join(path.suffixes[-2:]))] or path.stem
@@ -135,7 +135,7 @@ def write_slicer_sequence(path: Path, sweep: Sweep, compress: bool) -> None:
         ("type", "uint8"),
         ("dimension", "4"),
         ("space", "left-posterior-superior"),
-        ("sizes", f"{columns} {rows} 1 {frames}"),
+        ("sizes", f"{pixels.columns} {pixels.rows} 1 {frames}"),
         ("space directions", f"{directions} none"),
         ("kinds", "domain domain domain list"),
         ("labels", f'"" "" "" "{"time" if by_time else "frame"}"'),
@@ -159,7 +159,7 @@ def write_slicer_sequence(path: Path, sweep: Sweep, compress: bool) -> None:
                 items.append(("Timestamp", number_text(sweep.timestamps[frame])))
             stream.write(text_lines([(f"axis 3 item {frame:04d} {name}", text) for name, text in items if text is not None], ":="))
         stream.write(b"\n")
-        for piece in image_data(sweep, 31 if compress else 0):
+        for piece in image_data(pixels, 31 if compress else 0):
             stream.write(piece)
     for name, file in files.items():
         _write_transforms(file, sweep, name, index)
