@@ -48,6 +48,10 @@ class PhantomError(InputError):
     """Settings ask for a case that cannot be simulated."""
 
 
+class LinkError(InputError):
+    """A peer on the network cannot be reached, is silent, refuses what is asked, or sends what the protocol does not know."""
+
+
 class OutputError(InputError):
     """An output cannot be written: no permission, no space, or no such folder."""
 

@@ -85,3 +85,28 @@ class CommandMessage(Message):
     name: str = field(kw_only=True)
     text: str = field(kw_only=True)
     is_reply: bool = field(kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class StartTrackingMessage(Message):
+    """STT_TDATA, which asks for TDATA. resolution_ms: least time between two of them; coordinate_frame: at most 32 characters, empty: the default."""
+
+    resolution_ms: int = 0
+    coordinate_frame: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class StopTrackingMessage(Message):
+    """STP_TDATA, which ends TDATA."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackingReplyMessage(Message):
+    """RTS_TDATA, the answer to both. accepted: the peer does as it was asked."""
+
+    accepted: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class StatusRequestMessage(Message):
+    """GET_STATUS, which asks for a STATUS."""
