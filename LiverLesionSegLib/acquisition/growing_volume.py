@@ -1,4 +1,4 @@
-"""Which live frames go into a volume, decided frame by frame as `frame_poses` decides it on the finished sweep."""
+"""The volume of the frames so far, and which of them it holds."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..errors import CalibrationError, GridError, InputError, SweepError
+from ..errors import CalibrationError, GridError, InputError
 from ..reconstruction import ReconstructionSettings, Reconstructor
-from ..sweep import PosePath, pose_path
 from ..types import Calibration, Volume
 from .frames import TrackedFrame
-
-NO_PATH = "no path to the reference"
+from .live_path import LivePath
 
 REASONS: dict[type[InputError], str] = {GridError: "volume too large", CalibrationError: "calibration does not fit the image"}
-"""In a few words, for the counter of skipped frames; other refusals concern the image."""
+"""In a few words, for the counter of frames; other refusals concern the image."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,10 @@ class GrowingVolume:
     """A `Reconstructor` that is given whole tracked frames. For one thread at a time."""
 
     def __init__(self, calibration: Calibration, settings: ReconstructionSettings) -> None:
-        self._calibration = calibration
         self._settings = settings
-        self._names: dict[str, None] = {}
-        self._path: PosePath | None = None
-        self._recorded: tuple[str, ...] = ()
+        self._path = LivePath(calibration)
         self._reconstructor: Reconstructor | None = None
-        self._skipped: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._problem = ""
         self.changes = 0
         """Counts what alters the volume: frames added, and beginning anew."""
@@ -56,8 +49,9 @@ class GrowingVolume:
 
     def state(self) -> GrowingState:
         """A snapshot."""
-        world, warnings = (self._path.frame, self._path.warnings) if self._path is not None else ("", ())
-        return GrowingState(self.added, dict(self._skipped), world, self._problem, warnings)
+        path = self._path.path
+        world, warnings = (path.frame, path.warnings) if path is not None else ("", ())
+        return GrowingState(self.added, dict(self._path.skipped + self._refused), world, self._path.problem or self._problem, warnings)
 
     def preview(self, maximum_voxels: int) -> Volume | None:
         """As `Reconstructor.preview`; None before the first frame."""
@@ -65,48 +59,21 @@ class GrowingVolume:
 
     def take(self, frame: TrackedFrame) -> None:
         """Add the frame, or count why it is left out."""
-        news = [name for name in frame.transforms if name not in self._names]
-        if news:
-            before = tuple(self._names)
-            self._names.update(dict.fromkeys(news))
-            self._find_path(before)
-        reason = self._add(frame)
-        if reason:
-            self._skipped[reason] += 1
-
-    def _find_path(self, before: tuple[str, ...]) -> None:
-        """Find the path anew. When another one leads to the world, it leads through a transform that no frame before had: none of them counts."""
         try:
-            path = pose_path(tuple(self._names), self._calibration, "live sweep")
-        except SweepError as error:
-            path, self._problem = None, str(error)
-        recorded = tuple(name for name, _ in path.steps if name in self._names) if path is not None else ()
-        old = self._path
-        if path is not None and old is not None and (path.frame, path.steps, recorded) == (old.frame, old.steps, self._recorded):
-            return
-        lost = self.added + self._skipped.pop(NO_PATH, 0)
-        if lost:
-            self._skipped[next((f"{name} missing" for name in recorded if name not in before), NO_PATH)] += lost
-        self._path, self._recorded = path, recorded
-        self.changes += self.added > 0
-        self._reconstructor = None
-        if path is not None:
-            self._problem = ""
-            self._reconstructor = Reconstructor(self._calibration, self._settings, frame=path.frame)
-
-    def _add(self, frame: TrackedFrame) -> str:
-        """Add one frame; the reason why it was not added, or ""."""
-        if self._path is None or self._reconstructor is None:
-            return NO_PATH
-        lost = np.full((4, 4), np.nan)
-        transforms = {name: np.asarray(frame.transforms.get(name, lost), dtype=np.float64)[None] for name in self._recorded}
-        statuses = {name: np.array([frame.statuses.get(name, False)]) for name in self._recorded}
-        try:
-            matrices, reasons = self._path.poses(transforms, statuses, np.array([frame.image_ok]))
-            if not reasons[0]:
-                self._reconstructor.add(frame.image, matrices[0])
+            pose = self._path.pose(frame)
+            if pose.anew:
+                self._begin_anew()
+            if not pose.reason and self._reconstructor is not None:
+                self._reconstructor.add(frame.image, pose.matrix)
                 self.changes += 1
         except InputError as error:
             self._problem = str(error)
-            return REASONS.get(type(error), "image")
-        return str(reasons[0])
+            self._refused[REASONS.get(type(error), "image")] += 1
+
+    def _begin_anew(self) -> None:
+        self.changes += self.added > 0
+        # What was refused along the old path is among those that count no more.
+        self._refused.clear()
+        self._problem = ""
+        path = self._path.path
+        self._reconstructor = Reconstructor(self._path.calibration, self._settings, frame=path.frame) if path is not None else None

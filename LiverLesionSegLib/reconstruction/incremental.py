@@ -28,8 +28,9 @@ class Reconstructor:
     """Adds frames one by one, can be looked at any time, and gives the same volume as `reconstruct` on the same grid.
 
     Without a grid, the first frame's automatic grid is the start, and the volume grows on the same voxel lattice as the sweep leaves it, by half of
-    its extent at least and within the memory limit; `preview` and `result` show the part that the frames' clip rectangles span. All methods may be
-    called from different threads, one at a time.
+    its extent at least and within the memory limit; `preview` and `result` show the part that the frames' clip rectangles span. The automatic grid
+    of a whole sweep starts at the least corner of all its frames, which is not known before the last one: the volume on that grid, to the last bit,
+    is `reconstruct` of the recording. All methods may be called from different threads, one at a time.
     """
 
     def __init__(
