@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .frames import TrackedFrame, sweep_of
+    from .live_quality import LiveQuality
     from .live_volume import LiveVolume, LiveVolumeSettings
-    from .quality import QualitySettings, check_sweep
+    from .quality import check_sweep
+    from .quality_settings import QualitySettings
 
-__all__ = ["LiveVolume", "LiveVolumeSettings", "QualitySettings", "TrackedFrame", "check_sweep", "sweep_of"]
+__all__ = ["LiveQuality", "LiveVolume", "LiveVolumeSettings", "QualitySettings", "TrackedFrame", "check_sweep", "sweep_of"]
 
 _HOMES = {
+    "LiveQuality": "live_quality",
     "LiveVolume": "live_volume",
     "LiveVolumeSettings": "live_volume",
-    "QualitySettings": "quality",
+    "QualitySettings": "quality_settings",
     "TrackedFrame": "frames",
     "check_sweep": "quality",
     "sweep_of": "frames",
