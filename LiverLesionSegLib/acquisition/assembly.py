@@ -1,0 +1,205 @@
+"""Puts messages together to tracked frames: each image with the poses of its own time, and with no other.
+
+Two kinds of sender exist. PlusServer has matched images and poses itself and gives all messages of a frame one time: they are grouped by it
+(`equal`). Raw trackers send poses at times of their own: the pose at the image's time is interpolated (`interpolate`). No thread, no own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import LinkError
+from ._between_times import BetweenLimits, BetweenTimes
+from ._equal_times import EqualTimes
+from ._mode import choose_mode
+from ._parts import ImageRefused, Picture, Pose, Text, picture_of, poses_of, text_of
+from ._tally import SENTENCES, AssemblyCounters, Tally
+from .clocks import ClockWatch, stream_offset_s
+from .frames import TrackedFrame
+from .messages import ImageMessage, Message, StringMessage
+
+MODES = ("auto", "equal", "interpolate")
+
+
+@dataclass(frozen=True)
+class AssemblySettings:
+    """How messages become frames.
+
+    mode: equal, interpolate, or auto, which decides from the first images.
+    image: device whose images are taken, or its name before the last "_"; None: the first that sends usable ones.
+    names: device -> transform name, for tools that do not send AToB; without an entry they are called <device>To<tracker_frame>.
+    wait_s: how long an image waits for its poses, by arrival.
+    expect_s: a pose that has been away for longer is no longer waited for; until then its images wait for the next one.
+    same_time_s: header times that differ by no more are equal: a hundredth of the spacing of a 1 kHz tracker, 40 times what float64 resolves of
+    today's UTC (0.24 us), and PLUS's own limit.
+    time_offset_s: added to the poses' times to get the images' (interpolate only; PlusServer has its own).
+    max_gap_s: the two poses around an image may be no further apart (PLUS allows 0.5 s to either side).
+    by_arrival: interpolate by arrival even where headers have times, for clocks that are not synchronised.
+    max_turn_deg: a larger turn between the two poses is noted, as in PLUS.
+    rigid_tolerance: on R'R - I, the one that recorded sweeps are read with.
+    decide_s, decide_images: auto decides within this time, but gives images out when so many have come without any pose.
+    max_waiting: images held back at most. max_transforms: the poses of further names are dropped.
+    """
+
+    mode: str = "auto"
+    image: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    tracker_frame: str = "Tracker"
+    wait_s: float = 0.5
+    expect_s: float = 30.0
+    same_time_s: float = 1e-5
+    time_offset_s: float = 0.0
+    max_gap_s: float = 0.5
+    by_arrival: bool = False
+    max_turn_deg: float = 10.0
+    rigid_tolerance: float = 1e-2
+    decide_s: float = 1.0
+    decide_images: int = 6
+    max_waiting: int = 64
+    max_transforms: int = 64
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise LinkError(f"The mode {self.mode!r} of matching images and poses is not known; choose one of {', '.join(MODES)}.")
+        if not 0 < self.max_gap_s <= 0.5:
+            raise LinkError(f"A gap of {self.max_gap_s:g} s between poses is not usable; choose more than 0 and at most 0.5 s.")
+        if not abs(self.time_offset_s) <= 5:
+            raise LinkError(f"A time offset of {self.time_offset_s:g} s is not usable; choose -5 to 5, and synchronise the clocks beyond that.")
+        if not 0 <= self.same_time_s <= 1e-3:
+            raise LinkError(f"Times that differ by {self.same_time_s:g} s are not equal; choose 0 to 0.001 s.")
+        if not 0 < self.wait_s <= 10:
+            raise LinkError(f"A wait of {self.wait_s:g} s for poses is not usable; choose more than 0 and at most 10 s.")
+
+
+class FrameAssembler:
+    """Messages in, frames out, in the order of the images.
+
+    A frame's pose is OK only if it is the image's own (of its time, or between two poses around it), was not reported invalid, and is rigid. A
+    transform that the stream has shown but this frame lacks is NaN and not OK: with SendValidTransformsOnly an invalid tool simply stops coming, and
+    its last matrix says nothing of this frame. Call `poll` when no message is waiting to be added, so that a stall here is not taken for one there.
+    """
+
+    def __init__(self, settings: AssemblySettings = AssemblySettings()) -> None:
+        self._settings = settings
+        self._tally = Tally(settings.rigid_tolerance, settings.max_transforms)
+        self._image: str | None = None
+        self._image_clock, self._pose_clock = ClockWatch(), ClockWatch()
+        self._held: list[Picture | Pose | Text] = []
+        self._engine: EqualTimes | BetweenTimes | None = None
+        self._reason = ""
+        if settings.mode != "auto":
+            self._choose(settings.mode, "as asked for")
+
+    def add(self, message: Message) -> list[TrackedFrame]:
+        """The frames, often none, that this message makes ready. Messages that belong to no frame are ignored."""
+        frames: list[TrackedFrame] = []
+        for part in self._parts(message):
+            frames += self._engine.add(part) if self._engine else self._hold(part)
+        return frames + self.poll(message.arrival) if message.arrival else frames
+
+    def poll(self, now: float) -> list[TrackedFrame]:
+        """The frames whose wait is over. now: s, on the clock of `Message.arrival`."""
+        if self._engine is not None:
+            return self._engine.poll(now)
+        frames: list[TrackedFrame] = []
+        while self._engine is None and self._held and self._held[0].arrival + self._settings.decide_s <= now:
+            frames += self._decide(at_last=True, release=True)
+        return frames + (self._engine.poll(now) if self._engine else [])
+
+    def flush(self) -> list[TrackedFrame]:
+        """Everything that is still held back, at the end of a stream."""
+        frames: list[TrackedFrame] = []
+        while self._engine is None and self._held:
+            frames += self._decide(at_last=True, release=True)
+        return frames + (self._engine.flush() if self._engine else [])
+
+    def counters(self) -> AssemblyCounters:
+        """What was made of the messages so far."""
+        tally, engine = self._tally, self._engine
+        held = sum(isinstance(part, Picture) for part in self._held)
+        image_clock, pose_clock = self._image_clock.report(), self._pose_clock.report()
+        return AssemblyCounters(
+            images=tally.images,
+            frames=tally.frames,
+            waiting=engine.waiting if engine else held,
+            images_without_poses=tally.images_without_poses,
+            poses_without_images=tally.poses_without_images,
+            dropped=dict(+tally.dropped),
+            noted=dict(+tally.noted),
+            poses_ok=dict(tally.poses_ok),
+            poses_not_ok=dict(tally.poses_not_ok),
+            mode="undecided" if engine is None else "equal" if isinstance(engine, EqualTimes) else "interpolate",
+            mode_reason=self._reason,
+            image=self._image,
+            image_clock=image_clock,
+            pose_clock=pose_clock,
+            stream_offset_s=stream_offset_s(image_clock, pose_clock),
+            notes=tuple(SENTENCES[key] for key in (*tally.dropped, *tally.noted) if key in SENTENCES),
+        )
+
+    def _parts(self, message: Message) -> list[Picture | Pose | Text]:
+        if isinstance(message, ImageMessage):
+            picture = self._picture(message)
+            return [picture] if picture else []
+        if isinstance(message, StringMessage):
+            return [text_of(message)]
+        poses = poses_of(message, self._settings.names, self._settings.tracker_frame)
+        if poses:
+            self._pose_clock.add(message.timestamp, message.arrival)
+        return [pose for pose in poses if self._tally.knows(pose.name)]
+
+    def _picture(self, message: ImageMessage) -> Picture | None:
+        self._tally.images += 1
+        wanted = self._image or self._settings.image
+        if wanted and wanted not in (message.device, message.device.rpartition("_")[0]):
+            self._tally.dropped["other image stream"] += 1
+            return None
+        try:
+            picture = picture_of(message)
+        except ImageRefused as refused:
+            self._tally.dropped[str(refused)] += 1
+            return None
+        self._image = message.device
+        self._image_clock.add(message.timestamp, message.arrival)
+        return picture
+
+    def _choose(self, mode: str, reason: str) -> EqualTimes | BetweenTimes:
+        s = self._settings
+        self._reason = f"{mode}: {reason}"
+        if mode == "equal":
+            self._engine = EqualTimes(self._tally, s.same_time_s, s.wait_s, s.expect_s)
+        else:
+            limits = BetweenLimits(
+                s.time_offset_s, s.max_gap_s, s.max_turn_deg, s.wait_s, s.by_arrival, s.rigid_tolerance, s.same_time_s, s.max_waiting
+            )
+            self._engine = BetweenTimes(self._tally, limits)
+        return self._engine
+
+    def _hold(self, part: Picture | Pose | Text) -> list[TrackedFrame]:
+        self._held.append(part)
+        if not isinstance(part, Picture):
+            return []
+        frames = self._decide(at_last=False)
+        images = sum(isinstance(held, Picture) for held in self._held)
+        if self._engine is None and images > (self._settings.max_waiting if len(self._held) > images else self._settings.decide_images):
+            frames += self._decide(at_last=True, release=True)
+        return frames
+
+    def _release_first(self) -> list[TrackedFrame]:
+        """Nothing can be decided yet: give out the oldest image as it is, or forget what came before any image."""
+        first = self._held.pop(0)
+        if isinstance(first, Picture):
+            return [self._tally.frame(first, (), {})]
+        if isinstance(first, Pose):
+            self._tally.poses_without_images += not any(isinstance(part, Pose) and part.time == first.time for part in self._held)
+        return []
+
+    def _decide(self, at_last: bool, release: bool = False) -> list[TrackedFrame]:
+        """Choose the mode if what is held allows it, and put what is held through it; if not, and `release`, give out the first of it."""
+        found = choose_mode(self._held, self._settings.same_time_s, at_last)
+        if found is None:
+            return self._release_first() if release else []
+        held, self._held = self._held, []
+        engine = self._choose(*found)
+        return [frame for part in held for frame in engine.add(part)]
