@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ._write import FramePixels
 from .files import read_sweep, write_sweep
 from .plus_config import PlusConfig, read_plus_config
 from .poses import FramePoses, PosePath, frame_poses, pose_path
 
-__all__ = ["FramePoses", "PlusConfig", "PosePath", "frame_poses", "pose_path", "read_plus_config", "read_sweep", "write_sweep"]
+__all__ = ["FramePixels", "FramePoses", "PlusConfig", "PosePath", "frame_poses", "pose_path", "read_plus_config", "read_sweep", "write_sweep"]

@@ -139,7 +139,7 @@ class JournalReader:
         if len(raw) != matrices_at + count * 128:
             return None
         values = _json_object(raw[FRAME_START.size : matrices_at])
-        names, ok, fields = values.get("names"), values.get("ok"), values.get("fields")
+        names, ok, fields = (values.get(key, ()) for key in ("names", "ok", "fields"))
         if not (_texts(names) and isinstance(ok, list) and isinstance(fields, dict) and _texts(list(fields.values()))):
             return None
         if len(names) != count or len(ok) != count:
@@ -155,7 +155,7 @@ class JournalReader:
         self._stream.seek(record.offset + record.text_bytes)
         view, done = memoryview(flat), 0  # type: ignore[arg-type]
         while done < flat.size:
-            taken = self._stream.readinto(view[done:])  # type: ignore[attr-defined]
+            taken = self._stream.readinto(view[done:])
             if not taken:
                 return False
             done += taken

@@ -1,0 +1,293 @@
+"""Records tracked frames so that nothing but the last instant can be lost, whatever ends the recording."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+import numpy as np
+
+from ..errors import InputError, OutputError, SweepError
+from ..files.atomic import check_writable
+from ..progress import Progress
+from ..sweep.files import check_sweep_ending
+from ..sweep.leftovers import journal_path
+from .finalise import finalise
+from .frames import TrackedFrame
+from .journal import JournalWriter, is_held, remove_if_empty
+
+LARGEST_SIDE_PX = 8192
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class RecorderSettings:
+    """queue_bytes: memory for frames that wait for the disk. sync_s: how often the disk is made to keep what it was given.
+
+    least_free_bytes: the recording ends in an orderly way before less than this is free on its disk. expected_bytes_per_s, expected_s: so much has
+    to be free beyond it when the recording begins. compress: the finished file is compressed (a third to a half of the size, for 10 to 20 s of work
+    a minute of 800x600 at 60 frames/s). most_frames: an hour at 60 frames/s; sequence files have a text header that grows with every frame.
+    """
+
+    queue_bytes: int = 256 << 20
+    sync_s: float = 0.1
+    least_free_bytes: int = 256 << 20
+    expected_bytes_per_s: float = 30e6
+    expected_s: float = 60.0
+    compress: bool = False
+    most_frames: int = 216_000
+
+    def __post_init__(self) -> None:
+        values = (self.queue_bytes, self.sync_s, self.most_frames)
+        if not all(np.isfinite(v) and v > 0 for v in values) or min(self.least_free_bytes, self.expected_bytes_per_s, self.expected_s) < 0:
+            raise InputError("The recorder's queue, sync interval and number of frames must be above zero, and its disk space not below it.")
+
+
+@dataclass(frozen=True)
+class RecorderState:
+    """What a recorder is doing. phase: recording, paused, ended (by `notice`; it takes no more frames), finished, left (unfinished) or discarded.
+
+    frames: written to the journal; bytes: its size. dropped: reason (queue_full, disk_full, write_error, image_size, too_long) -> frames that
+    were given and are not in the recording. paused_frames: came during a pause. last_timestamp: of the last frame written, s; NaN before the first.
+    notice: one sentence for the user when the recording ended by itself.
+    """
+
+    phase: str
+    frames: int = 0
+    bytes: int = 0
+    queue_frames: int = 0
+    queue_bytes: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    paused_frames: int = 0
+    last_timestamp: float = float("nan")
+    notice: str | None = None
+
+
+class Recorder:
+    """A recording to `output_path` (.igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd), which appears there when `stop` is called.
+
+    Until then every frame goes to a journal beside it (`output_path` + ".recording"), written by a thread of its own.
+
+    What can be lost: when this process is killed, the frames that wait in the queue (normally none or one); when the machine loses power, also
+    what came since the last sync, that is `sync_s` (100 ms) plus the time the disk takes for one; when the disk fills up, nothing that was written:
+    the recording ends in time. `read_sweep(output_path)` opens what is there, and `recover` finishes it.
+
+    Memory: `queue_bytes`. When the disk cannot follow for so long that the queue is full, further frames are dropped, counted and said.
+    header: sequence-level fields of the file. Raises OutputError when something is at `output_path` already, finished or not, or the disk is too
+    full; SweepError for an ending that is no sweep's. All methods may be called from any thread.
+    """
+
+    def __init__(self, output_path: str | Path, settings: RecorderSettings | None = None, header: Mapping[str, str] | None = None) -> None:
+        self.output_path = Path(output_path)
+        self.settings = settings or RecorderSettings()
+        self.journal_path = journal_path(self.output_path)
+        check_new_recording(self.output_path)
+        _check_space(self.output_path, self.settings)
+        self._journal = JournalWriter(self.journal_path, header or {})
+        self._changed = threading.Condition()
+        self._queue: deque[TrackedFrame] = deque()
+        self._queue_bytes = 0
+        self._in_hand = 0
+        self._dropped: Counter[str] = Counter()
+        self._paused_frames = 0
+        self._last_timestamp = float("nan")
+        self._phase = "recording"
+        self._closing = False
+        self._end_reason = ""
+        self._notice: str | None = None
+        self._stopping = threading.Lock()
+        self._thread = threading.Thread(target=self._write_frames, name="recorder", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Without `stop` or `discard` before it, the journal is left, to be opened or recovered later."""
+        self.leave()
+
+    def add(self, frame: TrackedFrame) -> bool:
+        """Take one frame; True when it will be written. Never waits for the disk. The frame's arrays must not be changed afterwards."""
+        size = frame.image.nbytes + 1024
+        with self._changed:
+            if self._phase == "paused":
+                self._paused_frames += 1
+                return False
+            if self._closing:
+                return False
+            reason = self._refusal(frame, size)
+            if reason:
+                self._dropped[reason] += 1
+                return False
+            self._queue.append(frame)
+            self._queue_bytes += size
+            self._changed.notify()
+            return True
+
+    def pause(self) -> None:
+        """Take no frames until `resume`; those that come are counted apart."""
+        self._move("recording", "paused")
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._move("paused", "recording")
+
+    def stop(self, progress: Progress | None = None) -> Path:
+        """End the recording and finish it at `output_path`; returns that path. Bounded memory, whatever the length.
+
+        Raises SweepError when no frame was recorded (nothing is left then), OutputError when the file cannot be written: what was recorded is safe in
+        the journal then, and `stop` may be called again after making space.
+        """
+        with self._stopping:
+            if self._phase == "finished":
+                return self.output_path
+            if self._phase in ("discarded", "left"):
+                raise OutputError(f"{self.output_path}: this recording was {self._phase}; start a new one.")
+            self._close_journal()
+            if not self._journal.frames:
+                self.journal_path.unlink(missing_ok=True)
+                self._phase = "discarded"
+                advice = self._notice or "check that the scanner is not frozen, the tracker runs and the server sends images."
+                raise SweepError(f"{self.output_path}: no frame arrived, so nothing was recorded; {advice}")
+            finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
+            self._phase = "finished"
+            return self.output_path
+
+    def leave(self) -> None:
+        """End the recording without finishing it: its journal stays. Does nothing after `stop`, `discard` or an earlier `leave`."""
+        with self._stopping:
+            if self._phase not in ("finished", "discarded", "left"):
+                self._close_journal()
+                self._phase = "left"
+
+    def discard(self) -> None:
+        """End the recording and remove it. A finished one stays."""
+        with self._stopping:
+            if self._phase not in ("finished", "discarded"):
+                with self._changed:
+                    self._queue.clear()
+                self._close_journal()
+                self.journal_path.unlink(missing_ok=True)
+                self._phase = "discarded"
+
+    def state(self) -> RecorderState:
+        """What it is doing now."""
+        with self._changed:
+            return RecorderState(
+                self._phase,
+                self._journal.frames,
+                self._journal.bytes,
+                len(self._queue) + self._in_hand,
+                self._queue_bytes,
+                MappingProxyType(dict(self._dropped)),
+                self._paused_frames,
+                self._last_timestamp,
+                self._notice,
+            )
+
+    def _refusal(self, frame: TrackedFrame, size: int) -> str:
+        if self._phase != "recording":
+            return self._end_reason
+        if frame.image.ndim != 2 or frame.image.dtype != np.uint8 or max(frame.image.shape) > LARGEST_SIDE_PX:
+            return "image_size"
+        return "queue_full" if self._queue_bytes + size > self.settings.queue_bytes else ""
+
+    def _move(self, start: str, end: str) -> None:
+        with self._changed:
+            if self._phase == start:
+                self._phase = end
+
+    def _close_journal(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._journal.close()
+
+    def _write_frames(self) -> None:
+        """The writer thread."""
+        notice, reason = "The recording ended by a defect of this software; what was received before is kept.", "write_error"
+        try:
+            notice, reason = self._write_until_ended()
+        except OSError as error:
+            reason = "write_error"
+            notice = f"{self.journal_path}: the recording ended because its disk failed ({error.strerror or error}); what was written before is kept."
+            if error.errno in _NO_SPACE:
+                reason = "disk_full"
+                notice = f"{self.journal_path}: the recording ended because the disk is full; what was written before is kept. Free some space."
+        finally:
+            with self._changed:
+                self._end_reason = reason
+                if reason:
+                    self._phase, self._notice = "ended", notice
+                    self._dropped[reason] += len(self._queue) + self._in_hand
+                    self._dropped += Counter()  # without the zero
+                self._queue.clear()
+                self._queue_bytes = self._in_hand = 0
+
+    def _write_until_ended(self) -> tuple[str, str]:
+        """Write what comes; returns (notice, reason), both empty when it was told to end. Raises OSError."""
+        settings, journal = self.settings, self._journal
+        synced_at, synced_frames = time.monotonic(), 0
+        while True:
+            wait_s = None if journal.frames == synced_frames else max(0.0, synced_at + settings.sync_s - time.monotonic())
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing, wait_s)
+                frame = self._queue.popleft() if self._queue else None
+                self._in_hand = int(frame is not None)
+                closing = self._closing
+            if frame is not None:
+                journal.append(frame)
+                with self._changed:
+                    self._in_hand = 0
+                    self._queue_bytes -= frame.image.nbytes + 1024
+                    self._last_timestamp = frame.timestamp
+                if journal.frames >= settings.most_frames:
+                    journal.sync()
+                    return f"The recording ended after {journal.frames} frames, the most that one file takes; start another.", "too_long"
+            if journal.frames != synced_frames and (time.monotonic() >= synced_at + settings.sync_s or (closing and frame is None)):
+                journal.sync()
+                synced_at, synced_frames = time.monotonic(), journal.frames
+                free = shutil.disk_usage(self.journal_path.parent).free
+                if free < settings.least_free_bytes:
+                    left = f"only {free / 1e6:.0f} MB are free on its disk; what was written before is kept. Free some space before the next one."
+                    return f"{self.journal_path}: the recording ended because {left}", "disk_full"
+            elif closing and frame is None:
+                return "", ""
+
+
+def check_new_recording(output_path: Path) -> None:
+    """Raise OutputError unless a recording can be made at `output_path`: a finished or an unfinished one that is there already is never replaced.
+
+    A journal that no frame ever came into is removed.
+    """
+    check_sweep_ending(output_path)
+    check_writable(output_path)
+    if output_path.exists():
+        raise OutputError(f"{output_path}: is there already, and a recording is not replaced; give another name or move it away.")
+    unfinished = journal_path(output_path)
+    try:
+        if not unfinished.exists() or remove_if_empty(unfinished):
+            return
+        held = is_held(unfinished)
+    except OSError as error:
+        raise OutputError(f"{unfinished}: cannot be read ({error.strerror or error}); give another name.") from error
+    if held:
+        raise OutputError(f"{output_path}: is being recorded to by another process; give another name.")
+    advice = f"finish it with “liverlesionseg record --recover --output {output_path}”, or give another name"
+    raise OutputError(f"{output_path}: an unfinished recording to this name is there ({unfinished.name}); {advice}.")
+
+
+def _check_space(output_path: Path, settings: RecorderSettings) -> None:
+    free = shutil.disk_usage(output_path.parent).free
+    needed = settings.least_free_bytes + settings.expected_bytes_per_s * settings.expected_s
+    if free < needed:
+        need = f"a recording of {settings.expected_s:.0f} s may need {needed / 1e9:.2f} GB"
+        raise OutputError(f"{output_path}: {free / 1e9:.2f} GB are free on this disk, and {need}; free some space or record to another disk.")
