@@ -75,4 +75,4 @@ def pack_image(array: NDArray[Any], matrix: FloatArray) -> bytes:
     # struct refuses numbers beyond float32, which are sent as infinite
     with np.errstate(over="ignore"):
         floats = numbers.astype(">f4").tobytes()
-    return b"".join((head[:12], floats, head[60:], memoryview(data).cast("B")))
+    return b"".join((head[:12], floats, head[60:], data.reshape(-1).view(np.uint8).data))
