@@ -1,0 +1,182 @@
+"""The session: from a sender in another process to file, live volume and findings, without loss and with true poses."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from _acquisition_load import CALIBRATION, run_load, serving, until
+from _numbered_frames import judge, numbers_of_image
+
+from LiverLesionSegLib.acquisition.session import Session, SessionSettings
+from LiverLesionSegLib.errors import InputError, OutputError, SweepError
+from LiverLesionSegLib.reconstruction import reconstruct
+from LiverLesionSegLib.sweep import frame_poses, read_sweep
+
+SMALL = (48, 64)
+
+
+def test_load_in_short_form(tmp_path):
+    """60 frames/s of 800x600 with 3 transforms, the consumer stalling at random, recorded and reconstructed."""
+    load = run_load(tmp_path, seconds=3.0)
+    assert (load.judged.received, load.judged.lost, load.judged.mismatched) == (180, 0, 0)
+    assert load.stalls > 0
+    assert not load.status.receiver.dropped
+    assert load.status.volume.added + load.status.volume.behind == 180
+    assert load.status.volume.previews > 0
+    assert load.final_frames == 180
+    assert load.status.quality.frames == 180
+    assert load.status.problem == ""
+
+
+@pytest.fixture
+def sender(tmp_path):
+    with serving(tmp_path, frames=600, shape=SMALL, fps=200.0, quiet_s=30.0) as process:
+        yield process
+
+
+def a_session(sender, **more):
+    return Session("127.0.0.1", sender.port, calibration=CALIBRATION, **more)
+
+
+def test_states_frames_and_the_final_volume_of_the_file(tmp_path, sender):
+    with a_session(sender) as session:
+        assert session.status().state == "connecting"
+        assert session.newest_frame() is None
+        assert session.preview() is None
+        until(lambda: session.status().receiver.connected)
+        sender.tell()
+        until(lambda: session.status().state == "receiving")
+        session.start_recording(tmp_path / "a.igs.mha", frames=50)
+        with pytest.raises(OutputError, match="not stopped yet"):
+            session.start_recording(tmp_path / "b.igs.mha")
+        assert session.status().state in ("recording", "stopped")
+        until(lambda: session.status().state == "stopped")
+        assert session.stop() == tmp_path / "a.igs.mha"
+        status = session.status()
+        assert (status.state, status.frames, status.recorder, status.problem) == ("receiving", 50, None, "")
+        recording = read_sweep(tmp_path / "a.igs.mha")
+        first = numbers_of_image(recording.images[0])[0]
+        assert [numbers_of_image(image)[0] for image in recording.images] == list(range(first, first + 50))
+        assert judge(recording, 0).mismatched == 0
+        session._volume.wait()
+        status = session.status()
+        assert status.volume.added == frame_poses(recording, CALIBRATION).usable.sum() == 50
+        assert status.quality.frames == 50
+        assert session.preview() is not None
+        final, expected = session.final_volume(), reconstruct(recording, CALIBRATION)
+        np.testing.assert_array_equal(final.volume.array, expected.volume.array)
+        np.testing.assert_array_equal(final.volume.weight, expected.volume.weight)
+        assert session.newest_frame().image.shape == SMALL
+    assert session.status().state == "closed"
+    with pytest.raises(OutputError, match="closed"):
+        session.start_recording(tmp_path / "c.igs.mha")
+
+
+def test_pause_resume_discard_and_record_again(tmp_path, sender):
+    with a_session(sender) as session:
+        until(lambda: session.status().receiver.connected)
+        for act in (session.stop, session.discard, session.final_volume):
+            with pytest.raises(OutputError):
+                act()
+        sender.tell()
+        session.start_recording(tmp_path / "a.igs.mha")
+        until(lambda: session.status().frames >= 20)
+        session.pause()
+        assert session.status().state == "paused"
+        time.sleep(0.1)
+        session.resume()
+        assert session.status().state == "recording"
+        until(lambda: session.status().frames >= 60)
+        session.stop()
+        recording = read_sweep(tmp_path / "a.igs.mha")
+        numbers = [numbers_of_image(image)[0] for image in recording.images]
+        assert sum(np.diff(numbers) > 1) == 1, "one gap, the pause"
+        assert judge(recording, 0).mismatched == 0
+        session.start_recording(tmp_path / "b.igs.mha")
+        until(lambda: session.status().frames >= 5)
+        session.discard()
+        assert sorted(path.name for path in tmp_path.glob("*.igs.mha*")) == ["a.igs.mha"]
+        assert session.preview() is None
+        session.start_recording(tmp_path / "b.igs.mha")
+        until(lambda: session.status().frames >= 5)
+        session.stop()
+        assert session.status().volume.offered == len(read_sweep(tmp_path / "b.igs.mha"))
+
+
+def test_stop_takes_what_had_arrived(tmp_path):
+    """The consumer is far behind when the recording is stopped; nothing that waits in the receiver's queue is lost."""
+    hold = threading.Event()
+    with (
+        serving(tmp_path, frames=100, shape=SMALL, fps=0.0) as sender,
+        Session("127.0.0.1", sender.port, on_frame=lambda frame: hold.wait(10)) as session,
+    ):
+        until(lambda: session.status().receiver.connected)
+        session.start_recording(tmp_path / "a.igs.mha")
+        sender.tell()
+        sender.done()
+        until(lambda: session.status().receiver.received.get("TRANSFORM", 0) == 300)
+        assert session.status().receiver.queue_depth > 300
+        threading.Timer(0.2, hold.set).start()
+        session.stop()
+        assert session.status().volume is session.preview() is session.status().quality is None
+    assert judge(read_sweep(tmp_path / "a.igs.mha"), 100).lost == 0
+
+
+def test_what_cannot_be_recorded_is_refused_and_the_session_goes_on(tmp_path, sender):
+    with a_session(sender) as session:
+        until(lambda: session.status().receiver.connected)
+        with pytest.raises(InputError):
+            session.start_recording(tmp_path / "nowhere" / "a.igs.mha")
+        with pytest.raises(InputError):
+            session.start_recording(tmp_path / "a.jpg")
+        session.start_recording(tmp_path / "a.igs.mha")
+        with pytest.raises(SweepError, match="no frame"):
+            session.stop()
+        sender.tell()
+        session.start_recording(tmp_path / "a.igs.mha")
+        until(lambda: session.status().frames >= 5)
+        session.stop()
+
+
+def test_closing_leaves_an_unfinished_recording_that_can_be_read(tmp_path, sender):
+    with a_session(sender) as session:
+        until(lambda: session.status().receiver.connected)
+        sender.tell()
+        session.start_recording(tmp_path / "a.igs.mha")
+        until(lambda: session.status().frames >= 5)
+    assert not (tmp_path / "a.igs.mha").exists()
+    assert len(read_sweep(tmp_path / "a.igs.mha")) == session.status().frames
+
+
+def test_no_server_is_said_and_closing_is_quick(tmp_path):
+    with Session("127.0.0.1", 1) as session:
+        until(lambda: session.status().receiver.last_error is not None)
+        assert session.status().state == "connecting"
+    assert session.status().state == "closed"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_in_the_consumer_is_said(tmp_path, sender):
+    def fails(frame):
+        raise ZeroDivisionError
+
+    with a_session(sender, on_frame=fails) as session:
+        until(lambda: session.status().receiver.connected)
+        session.start_recording(tmp_path / "a.igs.mha")
+        sender.tell()
+        until(lambda: "defect" in session.status().problem)
+        session.stop()
+    assert len(read_sweep(tmp_path / "a.igs.mha")) >= 1
+
+
+def test_settings_reach_their_parts():
+    settings = SessionSettings()
+    with Session("127.0.0.1", 1, settings) as session:
+        assert session.receiver.settings is settings.receiver
