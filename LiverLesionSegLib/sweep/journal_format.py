@@ -179,17 +179,20 @@ class JournalReader:
     def _scan(self) -> None:
         if self._size and self._read(0, len(MARKER)) != MARKER[: self._size] and next(self._marks(0), None) is None:
             raise SweepError(f"{self.path}: is not the journal of a recording; choose the recording itself.")
-        at, journal = 0, None
+        at, journal, search_from = 0, None, 0
         while at < self._size:
             record, owner = self._record(at)
             if record is None or (journal is not None and owner != journal):
-                following = next((mark for mark in self._marks(at + 1) if self._is_whole(mark, journal)), None)
+                # where bytes were lost, the next record begins before the one before it would have ended
+                following = next((mark for mark in self._marks(search_from) if mark != at and self._is_whole(mark, journal)), None)
                 if following is None:
                     break
                 self.damaged_places += 1
-                at = following
+                while self.frames and self.frames[-1].end > following:
+                    self.frames.pop()
+                at = search_from = following
                 continue
-            journal = owner
+            journal, search_from = owner, record.offset
             if record.kind == KIND_FRAME:
                 self.frames.append(record)
             elif record.kind == KIND_START:

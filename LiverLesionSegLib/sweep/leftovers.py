@@ -56,7 +56,9 @@ def read_journal(path: Path, *, source: str = "", progress: Progress | None = No
     """
     with JournalReader(path) as reader:
         if not reader.frames:
-            raise SweepError(f"{path}: this unfinished recording holds no whole frame, so nothing was received; delete it and record again.")
+            raise SweepError(
+                f"{path}: this unfinished recording holds no whole frame: none was received before it ended; delete it and record again."
+            )
         size = commonest_size([(record.rows, record.columns) for record in reader.frames])
         wanted = [record for record in reader.frames if (record.rows, record.columns) == size]
         try:

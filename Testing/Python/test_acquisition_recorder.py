@@ -1,0 +1,480 @@
+"""The recorder: what was given to it can be read back to the last bit, however the recording ended."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recording_cases import NAMES, assert_frames, frame
+
+from LiverLesionSegLib.acquisition.finalise import recover
+from LiverLesionSegLib.acquisition.frames import TrackedFrame, sweep_of
+from LiverLesionSegLib.acquisition.journal import JournalWriter
+from LiverLesionSegLib.acquisition.recorder import Recorder, RecorderSettings
+from LiverLesionSegLib.errors import InputError, OutputError, SweepError
+from LiverLesionSegLib.sweep import read_sweep
+from LiverLesionSegLib.sweep.journal_format import HEADER_BYTES, MARKER, JournalReader
+from LiverLesionSegLib.sweep.leftovers import journal_path
+
+ENDINGS = (".igs.mha", ".igs.mhd", ".igs.nrrd", ".seq.nrrd", ".mha", ".nrrd")
+SMALL = RecorderSettings(least_free_bytes=0, expected_bytes_per_s=0)
+
+
+def record(path: Path, numbers: range, settings: RecorderSettings = SMALL, **kinds: object) -> Recorder:
+    recorder = Recorder(path, settings)
+    for number in numbers:
+        assert recorder.add(frame(number, **kinds))  # type: ignore[arg-type]
+    return recorder
+
+
+def wait_for_frames(recorder: Recorder, count: int) -> None:
+    end = time.monotonic() + 20
+    while recorder.state().frames < count:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def leftover(path: Path, count: int = 10) -> Path:
+    """The journal of a recording that no one finished."""
+    with record(path, range(count)):
+        pass
+    assert not path.exists()
+    return journal_path(path)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_recorded_reads_back_bit_by_bit(tmp_path: Path, ending: str, compress: bool) -> None:
+    path = tmp_path / f"case{ending}"
+    recorder = Recorder(path, replace(SMALL, compress=compress), {"Patient": "phantom"})
+    for number in range(12):
+        recorder.add(frame(number))
+    fractions: list[float] = []
+    assert recorder.stop(lambda fraction, text: fractions.append(fraction)) == path
+    sweep = read_sweep(path)
+    assert set(sweep.transforms) == set(NAMES)
+    assert_frames(sweep, range(12))
+    assert sweep.header["Patient"] == "phantom"
+    assert sweep.warnings == ()
+    assert fractions == sorted(fractions)
+    assert not [file.name for file in tmp_path.iterdir() if file.name.startswith(".") or file.name.endswith(".recording")]
+    state = recorder.state()
+    assert (state.phase, state.frames, dict(state.dropped), state.queue_frames, state.queue_bytes) == ("finished", 12, {}, 0, 0)
+    assert recorder.stop() == path  # a second call does no harm
+    recorder.discard()
+    assert path.exists()
+
+
+def test_the_recording_is_the_live_sweep(tmp_path: Path) -> None:
+    frames = [frame(number) for number in range(12)]
+    recorder = record(tmp_path / "a.igs.mha", range(12))
+    sweep, live = read_sweep(recorder.stop()), sweep_of(frames)
+    np.testing.assert_array_equal(sweep.images, live.images)
+    np.testing.assert_array_equal(sweep.timestamps, live.timestamps)
+    for name in live.transforms:
+        np.testing.assert_array_equal(sweep.transforms[name], live.transforms[name])
+        np.testing.assert_array_equal(sweep.statuses[name], live.statuses[name])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.lists(st.floats(allow_nan=True), min_size=16, max_size=16),
+            st.booleans(),
+            st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_any_values_survive_the_journal(tmp_path_factory: pytest.TempPathFactory, values: list) -> None:
+    path = tmp_path_factory.mktemp("journal") / "a.recording"
+    writer = JournalWriter(path, {"ä": "\n"})
+    for timestamp, matrix, ok, fields in values:
+        writer.append(TrackedFrame(np.full((2, 3), 7, np.uint8)[::, ::-1], timestamp, {"AToB": np.reshape(matrix, (4, 4))}, {"AToB": ok}, ok, fields))
+    writer.close()
+    with JournalReader(path) as reader:
+        assert reader.header == {"ä": "\n"}
+        texts = [reader.text(record) for record in reader.frames]
+        assert len(texts) == len(values)
+        for text, (timestamp, matrix, ok, fields) in zip(texts, values, strict=True):
+            assert text is not None
+            assert (text.timestamp, text.image_ok, text.statuses, text.fields) == (timestamp, ok, {"AToB": ok}, fields)
+            np.testing.assert_array_equal(text.transforms["AToB"], np.reshape(matrix, (4, 4)))
+
+
+def test_fields_cannot_replace_the_time_or_a_pose(tmp_path: Path) -> None:
+    sent = {"Timestamp": "3.5", "ProbeToTrackerTransform": "1 2 3", "ProbeToTrackerTransformStatus": "OK", "ImageStatus": "INVALID", "Other": "x"}
+    recorder = Recorder(tmp_path / "a.igs.mha", SMALL)
+    recorder.add(replace(frame(4), fields=sent))
+    wait_for_frames(recorder, 1)
+    for sweep in (read_sweep(journal_path(recorder.output_path)), read_sweep(recorder.stop())):
+        assert sweep.timestamps[0] == frame(4).timestamp
+        np.testing.assert_array_equal(sweep.transforms["ProbeToTracker"][0], frame(4).transforms["ProbeToTracker"])
+        assert sweep.image_ok[0]
+        assert sweep.frame_fields["SentTimestamp"] == ("3.5",)
+        assert sweep.frame_fields["Other"] == ("x",)
+
+
+def test_a_status_without_a_matrix_is_kept_as_not_valid(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.igs.mha", SMALL)
+    recorder.add(TrackedFrame(frame(0).image, 1.0, {}, {"ProbeToTracker": True}))
+    sweep = read_sweep(recorder.stop())
+    assert not sweep.statuses["ProbeToTracker"][0]
+    assert np.isnan(sweep.transforms["ProbeToTracker"]).all()
+
+
+def test_pause_resume_and_discard(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.igs.mha", SMALL)
+    assert recorder.add(frame(0))
+    recorder.pause()
+    assert not recorder.add(frame(1))
+    assert recorder.state().phase == "paused"
+    recorder.resume()
+    assert recorder.add(frame(2))
+    assert recorder.state().paused_frames == 1
+    assert_frames(read_sweep(recorder.stop()), [0, 2])
+    other = record(tmp_path / "b.igs.mha", range(3))
+    other.pause()
+    other.discard()
+    assert other.state().phase == "discarded"
+    assert not other.add(frame(3))
+    with pytest.raises(OutputError, match="discarded"):
+        other.stop()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.igs.mha"]
+
+
+def test_no_frame_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="no frame arrived"):
+        Recorder(tmp_path / "a.igs.mha", SMALL).stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_change_of_image_size_loses_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.igs.mha", SMALL)
+    for number in range(3):
+        recorder.add(frame(number, (5, 6)))
+    for number in range(3, 10):
+        recorder.add(frame(number))
+    wait_for_frames(recorder, 10)
+    unfinished = read_sweep(tmp_path / "a.igs.mha")
+    assert_frames(unfinished, range(3, 10))
+    assert any("3 frames that are not 17x12 pixels" in warning for warning in unfinished.warnings)
+    assert_frames(read_sweep(recorder.stop()), range(3, 10))
+    assert_frames(read_sweep(tmp_path / "a-5x6.igs.mha"), range(3), (5, 6))
+
+
+def test_images_that_no_file_can_hold_are_counted(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "a.igs.mha", range(2))
+    for bad in (np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3), np.uint16), np.zeros((1, 9000), np.uint8)):
+        assert not recorder.add(replace(frame(2), image=bad))
+    assert_frames(read_sweep(recorder.stop()), range(2))
+    assert recorder.state().dropped == {"image_size": 3}
+
+
+class SlowDisk(JournalWriter):
+    """A disk that takes nothing until it is told to go on."""
+
+    gate = threading.Event()
+
+    def append(self, frame: TrackedFrame) -> None:
+        self.gate.wait(10)
+        super().append(frame)
+
+
+def test_a_slow_disk_costs_frames_only_beyond_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("LiverLesionSegLib.acquisition.recorder.JournalWriter", SlowDisk)
+    SlowDisk.gate.clear()
+    bound = 50_000
+    recorder = Recorder(tmp_path / "a.igs.mha", replace(SMALL, queue_bytes=bound))
+    start = time.monotonic()
+    taken = [number for number in range(100) if recorder.add(frame(number))]
+    assert time.monotonic() - start < 5  # far below the ten seconds for which this disk takes nothing
+    state = recorder.state()
+    assert state.queue_bytes <= bound
+    assert state.queue_frames == len(taken) == bound // (12 * 17 + 1024)
+    assert state.dropped == {"queue_full": 100 - len(taken)}
+    SlowDisk.gate.set()
+    assert_frames(read_sweep(recorder.stop()), taken)
+
+
+def test_settings_and_places_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="above zero"):
+        RecorderSettings(queue_bytes=0)
+    for path, error, text in [
+        (tmp_path / "a.txt", SweepError, "unknown ending"),
+        (tmp_path / "no" / "a.igs.mha", OutputError, "does not exist"),
+        (tmp_path, SweepError, "unknown ending"),
+    ]:
+        with pytest.raises(error, match=text):
+            Recorder(path, SMALL)
+    with pytest.raises(OutputError, match=r"are free on this disk, and a recording of 60 s may need"):
+        Recorder(tmp_path / "a.igs.mha", RecorderSettings(expected_bytes_per_s=1e15))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_recording_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.igs.mha"
+    first = record(path, range(4))
+    with pytest.raises(OutputError, match="by another process"):  # held by the first
+        Recorder(path, SMALL)
+    with pytest.raises(OutputError, match="still recording"):
+        recover(path)
+    first.leave()
+    before = journal_path(path).read_bytes()
+    with pytest.raises(OutputError, match="--recover"):
+        Recorder(path, SMALL)
+    assert journal_path(path).read_bytes() == before
+    assert recover(path) == (4, ())
+    whole = path.read_bytes()
+    with pytest.raises(OutputError, match="is there already"):
+        Recorder(path, SMALL)
+    with pytest.raises(OutputError, match="nothing needs to be recovered"):
+        recover(path)
+    assert path.read_bytes() == whole
+    assert_frames(read_sweep(path), range(4))
+
+
+def test_an_empty_leftover_is_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "a.igs.mha"
+    Recorder(path, SMALL).leave()
+    with pytest.raises(SweepError, match="holds no whole frame"):
+        read_sweep(path)
+    assert_frames(read_sweep(record(path, range(2)).stop()), range(2))
+    journal_path(tmp_path / "b.igs.mha").write_bytes(b"not ours")
+    with pytest.raises(SweepError, match="is not the journal"):
+        Recorder(tmp_path / "b.igs.mha", SMALL)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_leftover_opens_under_the_recordings_name_and_can_be_finished(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    journal = leftover(path)
+    for given_path in (path, journal):
+        sweep = read_sweep(given_path)
+        assert_frames(sweep, range(10))
+        assert sweep.source == str(given_path)
+        assert sweep.warnings == (f"The recording was not finished; 10 frames were read from its journal {journal.name}.",)
+    stale = tmp_path / f".{path.name}.abc12_xy"  # what a process that was killed while finishing leaves
+    stale.mkdir()
+    (stale / path.name).write_bytes(b"half")
+    assert recover(path) == (10, ())
+    assert_frames(read_sweep(path), range(10))
+    assert not stale.exists()
+    assert not journal.exists()
+
+
+def test_a_finished_recording_wins_over_its_journal(tmp_path: Path) -> None:
+    """A process that was killed between finishing and cleaning up."""
+    path = tmp_path / "a.igs.mha"
+    journal = leftover(path)
+    copy = journal.read_bytes()
+    recover(path)
+    journal.write_bytes(copy)
+    assert read_sweep(path).warnings == ()
+    with pytest.raises(OutputError, match="move one of the two away"):
+        recover(path)
+
+
+def test_a_torn_end_is_cut_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.igs.mha"
+    journal = leftover(path, 4)
+    whole = journal.read_bytes()
+    with JournalReader(journal) as reader:
+        ends = [record.end for record in reader.frames]
+    for size in range(ends[0], len(whole)):
+        journal.write_bytes(whole[:size])
+        count = sum(end <= size for end in ends)
+        sweep = read_sweep(path)
+        assert_frames(sweep, range(count))
+        assert any("in the middle of a frame" in warning for warning in sweep.warnings) == (size not in ends)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 5000, os.urandom(5000), MARKER * 300])
+def test_what_a_power_loss_leaves_at_the_end_is_no_frame(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "a.igs.mha"
+    journal = leftover(path)
+    journal.write_bytes(journal.read_bytes() + tail)
+    assert_frames(read_sweep(path), range(10))
+
+
+def test_frames_of_an_older_journal_are_not_taken_for_this_ones(tmp_path: Path) -> None:
+    path = tmp_path / "a.igs.mha"
+    journal = leftover(path)
+    with JournalReader(leftover(tmp_path / "old.igs.mha")) as reader:
+        start = reader.frames[6].offset - HEADER_BYTES
+        old = reader.path.read_bytes()[start:]
+    journal.write_bytes(journal.read_bytes() + old)
+    assert_frames(read_sweep(path), range(10))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_damage_gives_a_wrong_frame(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever bytes are changed, lost or put in, every frame that is read is one that was written, and those not touched are all there."""
+    path = tmp_path_factory.mktemp("damage") / "a.igs.mha"
+    journal = leftover(path, 6)
+    with JournalReader(journal) as reader:
+        ends = [record.end for record in reader.frames]
+    raw = bytearray(journal.read_bytes())
+    at = data.draw(st.integers(0, len(raw) - 1))
+    length = data.draw(st.integers(1, 700))
+    kind = data.draw(st.sampled_from(["change", "lose", "put in"]))
+    new = os.urandom(length) if kind != "lose" else b""
+    raw[at : at + (0 if kind == "put in" else length)] = new
+    journal.write_bytes(raw)
+    starts = [HEADER_BYTES, *ends]
+    touched = {n for n in range(6) if starts[n] < at + (1 if kind == "put in" else length) and at < ends[n]}
+    try:
+        sweep = read_sweep(path)
+    except SweepError:
+        assert len(touched) == 6
+        return
+    numbers = [int(text) for text in sweep.frame_fields["FrameNumber"] if text is not None]
+    assert_frames(sweep, numbers)
+    assert set(range(6)) - touched <= set(numbers)
+    assert any(word in " ".join(sweep.warnings) for word in ("damaged", "middle")) or numbers == list(range(6))
+    kept, _ = recover(path)
+    assert kept == len(numbers)
+    assert_frames(read_sweep(path), numbers)
+
+
+def test_forged_journals_take_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.igs.mha"
+    writer = JournalWriter(journal_path(path), {})
+    for number in range(3000):
+        name = f"T{number}ToTracker"
+        writer.append(TrackedFrame(np.zeros((1, 1), np.uint8), 0.0, {name: np.eye(4)}, {name: True}, True, {f"f{number}": "x"}))
+    writer.close()
+    tracemalloc.start()
+    try:
+        read_sweep(path)
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_finishing_takes_the_memory_of_a_frame(tmp_path: Path) -> None:
+    shape, count = (600, 800), 60
+    recorder = Recorder(tmp_path / "a.igs.nrrd", SMALL)
+    big = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    for number in range(count):
+        recorder.add(TrackedFrame(big, float(number), {"ProbeToTracker": np.eye(4)}, {"ProbeToTracker": True}))
+    recorder.leave()
+    tracemalloc.start()
+    try:
+        recover(recorder.output_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * big.nbytes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here (needs Linux and root)")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("least_free", [0, 2 << 20])
+def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path, least_free: int) -> None:
+    path, shape = small_disk / "a.igs.mha", (200, 300)
+    recorder = Recorder(path, replace(SMALL, least_free_bytes=least_free, sync_s=0.001))
+    for number in itertools.count():
+        recorder.add(frame(number, shape))
+        if recorder.state().phase == "ended":
+            break
+        assert number < 2000
+        time.sleep(0.002)
+    state = recorder.state()
+    assert not recorder.add(frame(number + 1, shape))
+    assert set(state.dropped) <= {"disk_full"}
+    assert state.notice is not None
+    assert "what was written before is kept" in state.notice
+    if least_free:
+        assert shutil.disk_usage(small_disk).free > least_free - 3 * 60_000
+    with pytest.raises(OutputError, match=rf"{state.frames} frames are safe in a.igs.mha.recording.*--recover"):
+        recorder.stop()
+    assert sorted(file.name for file in small_disk.iterdir()) == ["a.igs.mha.recording"]
+    assert_frames(read_sweep(path), range(state.frames), shape)
+    recorder.leave()
+    if state.frames > 20:
+        roomy = small_disk.parent / path.name
+        shutil.move(journal_path(path), journal_path(roomy))
+        assert recover(roomy)[0] == state.frames
+        assert_frames(read_sweep(roomy), range(state.frames), shape)
+
+
+def test_a_file_that_cannot_grow_keeps_what_it_has(tmp_path: Path) -> None:
+    """The operating system's limit on a file's size stands for a full disk where no small one can be mounted."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "a.igs.mha"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    recorder = Recorder(path, SMALL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        for number in range(100):
+            recorder.add(frame(number))
+        recorder.leave()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    state = recorder.state()
+    assert 0 < state.frames < 100
+    assert state.dropped == {"disk_full": 100 - state.frames}
+    assert journal_path(path).stat().st_size == state.bytes
+    assert_frames(read_sweep(path), range(state.frames))
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from recording_cases import frame
+from LiverLesionSegLib.acquisition.recorder import Recorder, RecorderSettings
+recorder = Recorder(Path({path!r}), RecorderSettings(least_free_bytes=0, expected_bytes_per_s=0))
+start = time.monotonic()
+for number in range(6000):
+    time.sleep(max(0, start + number / 60 - time.monotonic()))
+    recorder.add(frame(number, (60, 80)))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_kill_at_any_moment_loses_two_frames_at_most(tmp_path: Path) -> None:
+    processes = []
+    for kill in range(3):
+        code = KILLED.format(tests=str(PROJECT / "Testing" / "Python"), path=str(tmp_path / f"{kill}.igs.mha"))
+        processes.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=PROJECT))
+    for kill, process in enumerate(processes):
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.uniform(0.1, 0.6))
+        process.kill()
+        received = 1 + len(process.communicate()[0].split())
+        sweep = read_sweep(tmp_path / f"{kill}.igs.mha")
+        assert received - 2 <= len(sweep) <= received + 1  # one more when it was killed before it said so
+        assert_frames(sweep, range(len(sweep)), (60, 80))
