@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ..geometry import interpolate_rigid, is_rigid, turn_between_deg
 from ._parts import Picture, Pose, Text
-from ._tally import LOST, Tally
+from ._tally import Tally
 from .frames import TrackedFrame
 
 _MOST_SAMPLES = 4096
@@ -90,7 +90,9 @@ class BetweenTimes:
             elif pose.time and pose.time <= last.time + self._limits.same_time_s:
                 self._tally.dropped["repeated pose time"] += 1
                 return
-        track.append(pose)
+        rigid = pose.valid and bool(is_rigid(pose.matrix, self._limits.rigid_tolerance))
+        self._tally.noted["not rigid"] += pose.valid and not rigid
+        track.append(replace(pose, valid=rigid, checked=True))
 
     def _ready(self, now: float) -> Iterator[TrackedFrame]:
         while self._images:
@@ -119,7 +121,7 @@ class BetweenTimes:
         return wanted - self._limits.gap_s <= newest < wanted - self._limits.same_time_s
 
     def _poses(self, picture: Picture) -> list[Pose]:
-        """A pose for every tool that has valid, rigid neighbours near enough; the neighbours of all tools are judged in one go."""
+        """A pose for every tool that has valid, rigid neighbours near enough."""
         pairs: list[tuple[Pose, Pose, float]] = []
         for track in self._tracks.values():
             by_arrival = self._by_arrival(picture, track)
@@ -129,10 +131,7 @@ class BetweenTimes:
                 before, after = (self._time(pose, by_arrival) for pose in pair)
                 if after - before <= self._limits.gap_s:
                     pairs.append((*pair, (wanted - before) / (after - before) if after > before else 0.0))
-        if not pairs:
-            return []
-        both = is_rigid(np.stack([[a.matrix, b.matrix] for a, b, _ in pairs]), self._limits.rigid_tolerance)
-        return [self._between(*pair, all(good), picture) for pair, good in zip(pairs, both.tolist(), strict=True)]
+        return [self._between(*pair, picture) for pair in pairs]
 
     def _neighbours(self, track: deque[Pose], wanted: float, by_arrival: bool) -> tuple[Pose, Pose] | None:
         """The last pose at or before `wanted` and the first at or after it."""
@@ -146,15 +145,12 @@ class BetweenTimes:
             after = pose
         return None
 
-    def _between(self, a: Pose, b: Pose, fraction: float, rigid: bool, picture: Picture) -> Pose:
-        if not rigid:
-            self._tally.noted["not rigid"] += 1
-            return Pose(a.name, picture.time, picture.arrival, LOST, valid=False)
+    def _between(self, a: Pose, b: Pose, fraction: float, picture: Picture) -> Pose:
         if a is b:
             return a
         if turn_between_deg(a.matrix, b.matrix) > self._limits.turn_deg:
             self._tally.noted["large turn between poses"] += 1
-        return Pose(a.name, picture.time, picture.arrival, interpolate_rigid(a.matrix, b.matrix, fraction))
+        return Pose(a.name, picture.time, picture.arrival, interpolate_rigid(a.matrix, b.matrix, fraction), checked=True)
 
     def _forget(self, picture: Picture) -> None:
         """Drop poses that no later image can need: those before the last one at or before this image."""

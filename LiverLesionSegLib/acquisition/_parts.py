@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,14 @@ from .messages import ImageMessage, Message, PositionMessage, StringMessage, Tra
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _TDATA_NAME_CHARACTERS = 20
+_STATES = ("transformstatus", "transformvalid", "status", "valid")
 _VALID = {"ok", "true", "yes", "1", "valid", "tool_ok"}
 
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A pose as it came. time: header's, s, 0.0 where there is none; valid: not reported invalid; embedded: it came in an image's own header."""
+    """A pose as it came. time: header's, s, 0.0 where there is none; valid: not reported invalid; embedded: it came in an image's own header;
+    checked: it is known to be rigid."""
 
     name: str
     time: float
@@ -29,6 +32,7 @@ class Pose:
     matrix: FloatArray
     valid: bool = True
     embedded: bool = False
+    checked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +61,10 @@ class ImageRefused(ValueError):
     """An image that cannot be a B-mode frame; the message is the counter's key."""
 
 
-def transform_name(device: str, names: Mapping[str, str], tracker: str) -> str:
-    """What a device's pose is called: its entry in `names`, itself where it reads AToB, else DeviceToTracker, as raw trackers mean it."""
-    name = names.get(device, device)
-    name = _NOT_IN_A_NAME.sub("_", name)
+@lru_cache(maxsize=1024)
+def transform_name(device: str, tracker: str) -> str:
+    """What a device's pose is called: itself where it reads AToB, else DeviceToTracker, as raw trackers mean it."""
+    name = _NOT_IN_A_NAME.sub("_", device)
     return name if split_name(name)[0] else f"{name or 'Tool'}To{tracker}"
 
 
@@ -78,7 +82,9 @@ def poses_of(message: Message, names: Mapping[str, str], tracker: str) -> list[P
     metadata = {key.lower(): text for key, text in message.metadata.items()}
     general = not isinstance(message, TrackingDataMessage)
     return [
-        Pose(transform_name(device, names, tracker), message.timestamp, message.arrival, matrix, _reported_valid(metadata, device, general))
+        Pose(
+            transform_name(names.get(device, device), tracker), message.timestamp, message.arrival, matrix, _reported_valid(metadata, device, general)
+        )
         for device, matrix in found
     ]
 
@@ -112,14 +118,12 @@ def _reported_valid(metadata: Mapping[str, str], device: str, general: bool) -> 
     PLUS writes TransformStatus (OK, MISSING, OUT_OF_VIEW, INVALID, ...) and TransformValid to TRANSFORM, `<name>Status` to TDATA, and
     `<name>TransformStatus` to an image's frame fields. Of its states OK alone is a valid pose.
     """
+    if not metadata:
+        return True
     own = device.lower()
     prefixes = ("", own) if general else (own,)
-    for prefix in prefixes:
-        for suffix in ("transformstatus", "transformvalid", "status", "valid"):
-            text = metadata.get(prefix + suffix)
-            if text is not None and text.strip().lower() not in _VALID:
-                return False
-    return True
+    said = [metadata[key] for prefix in prefixes for suffix in _STATES if (key := prefix + suffix) in metadata]
+    return all(text.strip().lower() in _VALID for text in said)
 
 
 def _frame_fields(message: ImageMessage) -> tuple[dict[str, Pose], dict[str, str], bool]:
@@ -129,21 +133,29 @@ def _frame_fields(message: ImageMessage) -> tuple[dict[str, Pose], dict[str, str
     states: dict[str, bool] = {}
     ok = True
     for key, text in message.metadata.items():
-        name = key.removesuffix("Status").removesuffix("Transform")
-        is_pose = len(name) < len(key) and split_name(name)[0]
-        if is_pose and key == f"{name}TransformStatus":
+        kind, name = _meaning(key)
+        if kind == "status":
             states[name] = text.strip().lower() in _VALID
-        elif is_pose and key == f"{name}Transform":
+        elif kind == "pose":
             poses[name] = Pose(name, message.timestamp, message.arrival, _matrix(text))
         elif key == "ImageStatus":
             ok = text.strip().lower() in _VALID
         elif key != "Timestamp":  # the header's own, which the recording writes itself
             fields[key] = text
     for name, valid in states.items():
-        if name in poses or not valid:
+        if not valid:
             found = poses.get(name) or Pose(name, message.timestamp, message.arrival, np.full((4, 4), np.nan))
             poses[name] = replace(found, valid=valid)
     return poses, fields, ok
+
+
+@lru_cache(maxsize=1024)
+def _meaning(key: str) -> tuple[str, str]:
+    """(pose or status, transform's name) of a frame field's key; ("", "") of any other."""
+    name = key.removesuffix("Status").removesuffix("Transform")
+    if key not in (f"{name}Transform", f"{name}TransformStatus") or not split_name(name)[0]:
+        return "", ""
+    return ("status" if key.endswith("Status") else "pose"), name
 
 
 def _matrix(text: str) -> FloatArray:

@@ -119,14 +119,13 @@ class Tally:
 
     def _statuses(self, poses: Mapping[str, Pose], trusted: bool) -> dict[str, bool]:
         statuses = dict.fromkeys(self.names, False)
-        claimed = [pose for pose in poses.values() if pose.valid] if trusted else []
-        if not claimed:
-            return statuses
-        rigid = is_rigid(np.stack([_without_pixel_size(pose.matrix) if pose.embedded else pose.matrix for pose in claimed]), self._rigid_tolerance)
-        for pose, good in zip(claimed, rigid.tolist(), strict=True):
-            statuses[pose.name] = good
-        self.noted.update({"not rigid": len(claimed) - int(rigid.sum())} if not rigid.all() else {})
-        embedded = [pose.name for pose in claimed if pose.embedded]
+        for pose in poses.values() if trusted else ():
+            if pose.valid:
+                matrix = _without_pixel_size(pose.matrix) if pose.embedded else pose.matrix
+                good = pose.checked or bool(is_rigid(matrix, self._rigid_tolerance))
+                statuses[pose.name] = good
+                self.noted["not rigid"] += not good
+        embedded = [pose.name for pose in poses.values() if pose.embedded]
         if embedded and not all(ok for name, ok in statuses.items() if name not in embedded):
             # the server multiplied it from tools one of which is not seen, and does not say from which
             statuses.update(dict.fromkeys(embedded, False))
@@ -137,5 +136,5 @@ def _without_pixel_size(matrix: FloatArray) -> FloatArray:
     """An image's matrix with its columns as unit vectors; NaN where one has no length."""
     result = np.array(matrix, dtype=np.float64)
     with np.errstate(all="ignore"):
-        result[:3, :3] /= np.linalg.norm(result[:3, :3], axis=0)
+        result[:3, :3] /= np.sqrt((result[:3, :3] ** 2).sum(axis=0))
     return result

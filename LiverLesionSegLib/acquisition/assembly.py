@@ -20,6 +20,7 @@ from .frames import TrackedFrame
 from .messages import ImageMessage, Message, StringMessage
 
 MODES = ("auto", "equal", "interpolate")
+_POLL_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class FrameAssembler:
         self._held: list[Picture | Pose | Text] = []
         self._engine: EqualTimes | BetweenTimes | None = None
         self._reason = ""
+        self._polled = 0.0
         if settings.mode != "auto":
             self._choose(settings.mode, "as asked for")
 
@@ -96,7 +98,10 @@ class FrameAssembler:
         frames: list[TrackedFrame] = []
         for part in self._parts(message):
             frames += self._engine.add(part) if self._engine else self._hold(part)
-        return frames + self.poll(message.arrival) if message.arrival else frames
+        if message.arrival >= self._polled + _POLL_STEP_S:
+            self._polled = message.arrival
+            frames += self.poll(message.arrival)
+        return frames
 
     def poll(self, now: float) -> list[TrackedFrame]:
         """The frames whose wait is over. now: s, on the clock of `Message.arrival`."""

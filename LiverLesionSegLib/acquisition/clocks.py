@@ -40,7 +40,7 @@ class ClockWatch:
         self._least: deque[tuple[float, float]] = deque(maxlen=max(2, int(window_s / _STEP_S)))
         self._recent: deque[float] = deque(maxlen=256)
         self._bin = -np.inf
-        self._low = np.inf
+        self._low, self._floor = np.inf, -np.inf
         self._samples = 0
         self._steps = 0
         self._last: float | None = None
@@ -52,7 +52,7 @@ class ClockWatch:
         difference = arrival - header
         stepped_back = self._last is not None and header < self._last - self._step_s
         # no message can come earlier than the earliest by so much: the header's clock was set forward
-        if stepped_back or (self._least and difference < min(low for _, low in self._least) - self._step_s):
+        if stepped_back or (difference < self._floor - self._step_s):
             self._restart()
         self._last = header
         self._samples += 1
@@ -60,9 +60,11 @@ class ClockWatch:
         if arrival >= self._bin + _STEP_S:
             self._least.append((arrival, difference))
             self._bin, self._low = arrival, difference
+            self._floor = min(low for _, low in self._least)
         elif difference < self._low:
             self._least[-1] = arrival, difference
             self._low = difference
+            self._floor = min(self._floor, difference)
 
     def report(self) -> ClockReport | None:
         """What is known so far; None before the first message with a time."""
@@ -81,7 +83,7 @@ class ClockWatch:
         self._steps += 1
         self._least.clear()
         self._recent.clear()
-        self._bin, self._low = -np.inf, np.inf
+        self._bin, self._low, self._floor = -np.inf, np.inf, -np.inf
 
 
 def stream_offset_s(images: ClockReport | None, poses: ClockReport | None) -> float | None:
