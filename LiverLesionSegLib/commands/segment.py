@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("nnunet", "region-growing"), default="nnunet", help="nnunet is the default")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model bundle or nnU-Net results folder")
     parser.add_argument("--device", help="cpu (the default) or cuda, for the network; never changed silently")
+    parser.add_argument(
+        "--backend", choices=("torch", "openvino"), help="what runs the network: torch (the default), or openvino on the cpu, if installed"
+    )
     parser.add_argument("--weights", type=Path, metavar="W.nrrd", help="weights of the volume; without them border-connected zeros are unseen")
     parser.add_argument(
         "--seed", type=point, nargs="+", action="extend", metavar="R,A,S", help="seed in mm for region growing; may be repeated (the box's centre)"
@@ -47,7 +50,9 @@ def run(options: argparse.Namespace, run: Run) -> int:
         volume = read_volume(options.volume, options.weights)
         box = read_box(options.roi, volume.grid.frame)
     if options.method == "nnunet":
-        lesion = segment_by_network(volume, box, run, options.model or DEFAULT_MODEL, options.device or "cpu", options.threshold)
+        lesion = segment_by_network(
+            volume, box, run, options.model or DEFAULT_MODEL, options.device or "cpu", options.threshold, backend=options.backend or "torch"
+        )
     else:
         lesion = segment_by_growing(volume, box, run, options.seed)
     warnings = list(lesion.warnings)
@@ -66,7 +71,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Raise InputError for options that the chosen method would pass over, and for outputs that cannot be or would overwrite something."""
-    idle = ("seed",) if options.method == "nnunet" else ("model", "device", "threshold", "probability")
+    idle = ("seed",) if options.method == "nnunet" else ("model", "device", "backend", "threshold", "probability")
     for name in idle:
         if getattr(options, name) is not None:
             raise InputError(f"--{name} means nothing to --method {options.method}; leave it out, or choose the other method.")
@@ -107,7 +112,7 @@ class Lesion:
     crop: Crop
 
 
-def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: str, threshold: float | None) -> Lesion:
+def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: str, threshold: float | None, *, backend: str = "torch") -> Lesion:
     """The nnU-Net path. A threshold given by hand replaces the tuned one and is said in the provenance."""
     from ..segmentation import Predictor, apply_threshold, crop, load_model, onto_volume
 
@@ -117,7 +122,7 @@ def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: 
         bundle = load_model(model)
         if bundle.whole_volume:
             raise ModelError(f"{model}: was trained on whole volumes, for comparison; segment needs a model of crops about a box.")
-        predictor = Predictor(bundle, device)
+        predictor = Predictor(bundle, device, backend=backend)
     if threshold is None:
         chosen = bundle.threshold_for(predictor.inference_path)
     else:

@@ -18,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("validation", "train", "test"), default="validation")
     parser.add_argument("--output", type=Path, metavar="threshold.json", help="another copy of the threshold's record")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; never changed silently")
+    parser.add_argument(
+        "--also",
+        action="append",
+        choices=("openvino",),
+        default=[],
+        help="another backend; where it agrees within 1e-3 the threshold holds for it too",
+    )
     parser.add_argument("--threads", type=count, metavar="N", help="processor threads (torch's choice)")
 
 
@@ -40,10 +47,11 @@ def run(options: argparse.Namespace, run: Run) -> int:
         (folder / THRESHOLD).unlink(missing_ok=True)
         bundle = load_model(folder)
         predictor = Predictor(bundle, options.device, threads=options.threads)
+        others = [Predictor(bundle, backend=backend, threads=options.threads) for backend in dict.fromkeys(options.also)]
     with run.stage("tune"):
-        tuned = tune(cases, predictor, boxes=boxes, split=options.split, progress=run.progress)
+        tuned = tune(cases, predictor, boxes=boxes, split=options.split, others=others, progress=run.progress)
     with run.stage("write"):
-        write_threshold(folder, bundle.model_id, tuned.threshold, details=tuned.details)
+        write_threshold(folder, bundle.model_id, tuned.threshold, agreeing_paths=tuned.agreeing_paths, details=tuned.details)
         if options.output is not None:
             with whole_file(options.output) as temporary:
                 temporary.write_bytes((folder / THRESHOLD).read_bytes())
@@ -53,6 +61,9 @@ def run(options: argparse.Namespace, run: Run) -> int:
     areas = {key: tuned.details[key] for key in ("f1", "precision", "recall", "area_precision_recall", "area_roc")}
     run.found.update(threshold=tuned.threshold.value, model_id=bundle.model_id, inference_path=predictor.inference_path, **areas)
     run.found.update(cases=list(tuned.threshold.cases), warnings=list(bundle.warnings))
+    for path, worst in tuned.details.get("largest_difference", {}).items():
+        verdict = "the threshold holds for it too" if path in tuned.agreeing_paths else "warning: it needs a threshold of its own"
+        run.summary.append(f"{path}: differs by at most {worst:.1e}; {verdict}")
     run.summary.append(
         f"threshold {tuned.threshold.value:.4f}: F1 {tuned.best.f1:.3f}, precision {tuned.best.precision:.3f}, recall {tuned.best.recall:.3f} "
         f"over {len(tuned.threshold.cases)} cases; area under precision-recall {areas['area_precision_recall']:.3f}, ROC {areas['area_roc']:.3f}"

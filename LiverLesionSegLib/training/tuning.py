@@ -24,17 +24,24 @@ if TYPE_CHECKING:
 CURVE_POINTS = 200
 """Points of the precision-recall curve that are kept beside the threshold."""
 
+AGREEMENT = 1e-3
+"""The largest difference of probability at which another inference path may share a threshold."""
+
 Boxer = Callable[[LoadedCase], Box]
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """A threshold, what it gives on the cases it was tuned on, and the curves it was chosen from."""
+    """A threshold, what it gives on the cases it was tuned on, and the curves it was chosen from.
+
+    agreeing_paths: of the other predictors, those whose probability differs nowhere by more than `AGREEMENT`; the threshold holds for them too.
+    """
 
     threshold: Threshold
     best: BestF1
     curves: VoxelCurves
     details: dict[str, Any]
+    agreeing_paths: tuple[str, ...] = ()
 
 
 def probability_of(loaded: LoadedCase, box: Box, predictor: Predictor, *, cancelled: IsCancelled | None = None) -> tuple[Probability, Box]:
@@ -60,22 +67,30 @@ def tune(
     *,
     boxes: Boxer | None = None,
     split: str = "validation",
+    others: Sequence[Predictor] = (),
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> Tuned:
     """The threshold with the highest F1 over every voxel of the crops of the cases of `split`; every voxel is one prediction.
 
-    boxes: the box of a case; without it the fixed seeded one that export draws. Raises InputError for no such case and for bad cases.
+    boxes: the box of a case; without it the fixed seeded one that export draws. others: predictors of the same model by other paths, compared with
+    `predictor` on the same crops. Raises InputError for no such case and for bad cases.
     """
     wanted = [case for case in cases if case.split == split]
     if not wanted:
         raise InputError(f"The table has no {split} case, so no threshold can be tuned; say {split} in its column split.")
     curves = VoxelCurves()
+    differences = {other.inference_path: 0.0 for other in others}
     for number, case in enumerate(wanted):
         stop_if_cancelled(cancelled)
         report(progress, number / len(wanted), f"case {case.name}")
         loaded = load_case(case, allow_empty=case.echogenicity == "none", cancelled=cancelled)
-        probability, _ = probability_of(loaded, (boxes or case_box)(loaded), predictor, cancelled=cancelled)
+        box = (boxes or case_box)(loaded)
+        probability, _ = probability_of(loaded, box, predictor, cancelled=cancelled)
+        for other in others:
+            again, _ = probability_of(loaded, box, other, cancelled=cancelled)
+            worst = float(np.abs(again.array - probability.array).max())
+            differences[other.inference_path] = max(differences[other.inference_path], worst)
         truth = loaded.truth or Mask(np.zeros(probability.grid.shape, dtype=bool), probability.grid)
         curves.add(probability.array, mask_onto_grid(truth, probability.grid).array)
     best = curves.best_f1()
@@ -83,7 +98,8 @@ def tune(
     tuned = f"highest voxel-wise F1 over {len(names)} {split} cases"
     threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names)
     report(progress, 1.0, "tuned")
-    return Tuned(threshold, best, curves, _details(best, curves))
+    details = _details(best, curves) | ({"largest_difference": differences} if differences else {})
+    return Tuned(threshold, best, curves, details, tuple(path for path, worst in differences.items() if worst <= AGREEMENT))
 
 
 def _details(best: BestF1, curves: VoxelCurves) -> dict[str, Any]:

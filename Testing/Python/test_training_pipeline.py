@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,8 @@ def test_from_a_table_to_a_model_that_segments(tmp_path: Path, capsys: pytest.Ca
     assert np.mean([float(row["training_loss"]) for row in rows[:4]]) == pytest.approx(trained["training_loss"], abs=1e-5)
 
     tuned = command(capsys, "tune", training, table)
-    by_data = command(capsys, "tune", training, "--data", data, "--output", tmp_path / "threshold.json")
+    also = ("--also", "openvino") if find_spec("openvino") else ()
+    by_data = command(capsys, "tune", training, "--data", data, "--output", tmp_path / "threshold.json", *also)
     assert by_data["threshold"] == tuned["threshold"] and tuned["cases"] == ["case3"]
     assert 0 < tuned["threshold"] < 1 and tuned["f1"] > 0.5 and tuned["area_precision_recall"] > 0.4
     assert json.loads((tmp_path / "threshold.json").read_text())["model_id"] == tuned["model_id"]
@@ -185,6 +187,11 @@ def test_from_a_table_to_a_model_that_segments(tmp_path: Path, capsys: pytest.Ca
     segmented = command(capsys, *volume, "--model", tmp_path / "model", "--output", tmp_path / "s.seg.nrrd")
     assert segmented["threshold"] == tuned["threshold"]
     mask = read_mask(tmp_path / "s.seg.nrrd").array
+    if also:
+        accelerated = command(capsys, *volume, "--model", tmp_path / "model", "--backend", "openvino", "--output", tmp_path / "o.seg.nrrd")
+        assert accelerated["threshold"] == tuned["threshold"] and accelerated["inference_path"].endswith("-openvino")
+        again = read_mask(tmp_path / "o.seg.nrrd").array
+        assert 2 * (mask & again).sum() / (mask.sum() + again.sum()) > 0.99
     whole = mask_onto_grid(loaded.truth, loaded.volume.grid).array
     assert 2 * (mask & whole).sum() / (mask.sum() + whole.sum()) == pytest.approx(tuned["f1"], abs=1e-6)
 
