@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from .messages import ImageMessage, Message
 
 _RATE_WINDOW_S = 2.0
-# What a message costs beside its body, at most a few hundred bytes of Python objects.
-_OVERHEAD = 1024
+
+
+def _footprint(message: Message, body_size: int) -> int:
+    """About how many bytes of memory a message keeps: its pixels are a view of the body, but text, tools and metadata become Python objects."""
+    pixels = message.array.nbytes if isinstance(message, ImageMessage) else 0
+    return 1024 + pixels + 8 * (body_size - pixels) + 256 * len(message.metadata)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Inbox:
         """Take in a message whose body had `size` bytes; False, counted as "queue full", when there is no room: the newest is lost, not the oldest,
         so that what was received stays without gaps up to one place."""
         now = time.monotonic()
-        cost = size + _OVERHEAD
+        cost = _footprint(message, size)
         with self._ready:
             self._received[kind] += 1
             if isinstance(message, ImageMessage):

@@ -15,6 +15,8 @@ from ..errors import LinkError
 HEADER_SIZE = 58
 LARGEST_BODY = 64 << 20
 """Bytes; an 8-megapixel colour image fits with room to spare, and a lying size cannot ask for more memory than this."""
+LARGEST_TEXT = 1 << 20
+"""Bytes of metadata, and of the content of anything but an image: text takes several times its size once it is read."""
 VERSIONS = (1, 2, 3)
 NAME_SIZE = 20
 FULL_NAME_KEY = "IGTL_DEVICE_NAME"
@@ -140,6 +142,8 @@ def split_body(header: Header, body: Buffer) -> tuple[memoryview, dict[str, str]
     end = len(view) - index_size - data_size
     if extended_size < _EXTENDED.size or end < extended_size:
         raise ContentError("extended header", f"its sizes {extended_size}, {index_size}, {data_size} do not fit {len(view)} bytes of body.")
+    if index_size + data_size > LARGEST_TEXT:
+        raise ContentError("metadata", f"{data_size} bytes are more than the {LARGEST_TEXT} that are taken.")
     index = view[end : end + index_size]
     return view[extended_size:end], _unpack_metadata(index, view[end + index_size :])
 

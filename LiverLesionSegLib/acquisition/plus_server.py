@@ -118,5 +118,5 @@ def channel_ids(receiver: Receiver, *, timeout_s: float = 5.0) -> tuple[str, ...
 
 
 def version(receiver: Receiver, *, timeout_s: float = 5.0) -> Mapping[str, str]:
-    """Version: PlusVersion, IGTLProtocolVersion, IGTLHeaderVersion; empty with header version 1, whose replies have no place for them. Raises LinkError."""
+    """Version: PlusVersion, IGTLProtocolVersion, IGTLHeaderVersion; empty with header version 1, whose replies cannot hold them. Raises LinkError."""
     return ask(receiver, "Version", timeout_s=timeout_s).values

@@ -16,6 +16,7 @@ from ._wire_header import (
     FULL_NAME_KEY,
     HEADER_SIZE,
     LARGEST_BODY,
+    LARGEST_TEXT,
     NAME_SIZE,
     Buffer,
     ContentError,
@@ -113,6 +114,8 @@ def unpack(header: Header, body: Buffer, arrival: float = 0.0) -> m.Message:
     if crc64(body) != header.crc:
         raise ContentError("wrong CRC", f"the {len(body)} bytes of this {header.kind} are not those that were sent.")
     data, metadata = split_body(header, body)
+    if kind.type is not m.ImageMessage and len(data) > LARGEST_TEXT:
+        raise ContentError("content size", f"{len(data)} bytes of {header.kind} are more than the {LARGEST_TEXT} that are taken.")
     return kind.type(
         device=device_name(header, metadata),
         timestamp=header.timestamp,
