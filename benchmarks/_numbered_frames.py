@@ -10,7 +10,6 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,28 +76,27 @@ def judge(sweep: Sweep, sent: int) -> Judged:
     return Judged(len(numbers), lost, mismatched + (len(numbers) - len(set(numbers))))
 
 
-def packets(count: int, shape: tuple[int, int], seed: int = 0) -> Iterator[bytes]:
-    """All messages of each frame, with one time, the present one."""
-    base = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    for number in range(count):
-        image = numbered_image(base, number)
-        now = time.time()
-        messages = [TransformMessage(device=name, timestamp=now, matrix=matrix) for name, matrix in numbered_transforms(number).items()]
-        picture = ImageMessage(device="Image_Reference", timestamp=now, array=image[None], matrix=np.eye(4))
-        yield b"".join(pack(message) for message in (picture, *messages))
+def packet(base: np.ndarray, number: int) -> bytes:
+    """All messages of one frame, with one time, the present one."""
+    image = numbered_image(base, number)
+    now = time.time()
+    messages = [TransformMessage(device=name, timestamp=now, matrix=matrix) for name, matrix in numbered_transforms(number).items()]
+    picture = ImageMessage(device="Image_Reference", timestamp=now, array=image[None], matrix=np.eye(4))
+    return b"".join(pack(message) for message in (picture, *messages))
 
 
 def send(connection: socket.socket, count: int, shape: tuple[int, int], fps: float, quiet_s: float) -> dict[str, float]:
     """Send `count` frames at `fps`, 0 for as fast as they are taken, then keep-alives for `quiet_s`; what it took."""
+    base = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     begin = time.perf_counter()
     late = 0.0
-    for number, packet in enumerate(packets(count, shape)):
+    for number in range(count):
         if fps > 0:
             wait = begin + number / fps - time.perf_counter()
             late = max(late, -wait)
             if wait > 0:
                 time.sleep(wait)
-        connection.sendall(packet)
+        connection.sendall(packet(base, number))
     seconds = time.perf_counter() - begin
     end = time.perf_counter() + quiet_s
     while time.perf_counter() < end:
