@@ -54,9 +54,9 @@ class RecorderSettings:
 class RecorderState:
     """What a recorder is doing. phase: recording, paused, ended (by `notice`; it takes no more frames), finished, left (unfinished) or discarded.
 
-    frames: written to the journal; bytes: its size. dropped: reason (queue_full, disk_full, write_error, image_size, too_long) -> frames that
+    frames: written to the journal; bytes: its size. dropped: reason (disk too slow, disk full, write error, image size, too long) -> frames that
     were given and are not in the recording. paused_frames: came during a pause. last_timestamp: of the last frame written, s; NaN before the first.
-    notice: one sentence for the user when the recording ended by itself.
+    notice: one sentence for the user when the recording ended by itself. notes: of finishing, a sentence for each thing that is not as asked for.
     """
 
     phase: str
@@ -68,6 +68,7 @@ class RecorderState:
     paused_frames: int = 0
     last_timestamp: float = float("nan")
     notice: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -102,6 +103,7 @@ class Recorder:
         self._closing = False
         self._end_reason = ""
         self._notice: str | None = None
+        self._notes: tuple[str, ...] = ()
         self._stopping = threading.Lock()
         self._thread = threading.Thread(target=self._write_frames, name="recorder", daemon=True)
         self._thread.start()
@@ -156,7 +158,7 @@ class Recorder:
                 self._phase = "discarded"
                 advice = self._notice or "check that the scanner is not frozen, the tracker runs and the server sends images."
                 raise SweepError(f"{self.output_path}: no frame arrived, so nothing was recorded; {advice}")
-            finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
+            _, self._notes = finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
             self._phase = "finished"
             return self.output_path
 
@@ -190,14 +192,15 @@ class Recorder:
                 self._paused_frames,
                 self._last_timestamp,
                 self._notice,
+                self._notes,
             )
 
     def _refusal(self, frame: TrackedFrame, size: int) -> str:
         if self._phase != "recording":
             return self._end_reason
         if frame.image.ndim != 2 or frame.image.dtype != np.uint8 or max(frame.image.shape) > LARGEST_SIDE_PX:
-            return "image_size"
-        return "queue_full" if self._queue_bytes + size > self.settings.queue_bytes else ""
+            return "image size"
+        return "disk too slow" if self._queue_bytes + size > self.settings.queue_bytes else ""
 
     def _move(self, start: str, end: str) -> None:
         with self._changed:
@@ -213,14 +216,14 @@ class Recorder:
 
     def _write_frames(self) -> None:
         """The writer thread."""
-        notice, reason = "The recording ended by a defect of this software; what was received before is kept.", "write_error"
+        notice, reason = "The recording ended by a defect of this software; what was received before is kept.", "write error"
         try:
             notice, reason = self._write_until_ended()
         except OSError as error:
-            reason = "write_error"
+            reason = "write error"
             notice = f"{self.journal_path}: the recording ended because its disk failed ({error.strerror or error}); what was written before is kept."
             if error.errno in _NO_SPACE:
-                reason = "disk_full"
+                reason = "disk full"
                 notice = f"{self.journal_path}: the recording ended because the disk is full; what was written before is kept. Free some space."
         finally:
             with self._changed:
@@ -251,14 +254,14 @@ class Recorder:
                     self._last_timestamp = frame.timestamp
                 if journal.frames >= settings.most_frames:
                     journal.sync()
-                    return f"The recording ended after {journal.frames} frames, the most that one file takes; start another.", "too_long"
+                    return f"The recording ended after {journal.frames} frames, the most that one file takes; start another.", "too long"
             if journal.frames != synced_frames and (time.monotonic() >= synced_at + settings.sync_s or (closing and frame is None)):
                 journal.sync()
                 synced_at, synced_frames = time.monotonic(), journal.frames
                 free = shutil.disk_usage(self.journal_path.parent).free
                 if free < settings.least_free_bytes:
                     left = f"only {free / 1e6:.0f} MB are free on its disk; what was written before is kept. Free some space before the next one."
-                    return f"{self.journal_path}: the recording ended because {left}", "disk_full"
+                    return f"{self.journal_path}: the recording ended because {left}", "disk full"
             elif closing and frame is None:
                 return "", ""
 

@@ -63,7 +63,8 @@ class Session:
 
     One thread takes what the receiver has and hands the frames on; disk and volume have threads of their own and never make it wait. With a
     `calibration`, a recording has a live volume and live findings. on_frame: called with every frame, after it was handed on, in that thread; what
-    it takes, messages wait in the receiver's queue. All methods may be called from any thread.
+    it takes, messages wait in the receiver's queue. record_to, frames: as `start_recording`, before the first message can come. All methods may be called
+    from any thread.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Session:
         *,
         calibration: Calibration | None = None,
         on_frame: Callable[[TrackedFrame], None] | None = None,
+        record_to: str | Path | None = None,
+        frames: int | None = None,
     ) -> None:
         self.settings = settings or SessionSettings()
         self._on_frame = on_frame
@@ -83,6 +86,7 @@ class Session:
         self._quality_problem = ""
         self._recorder: Recorder | None = None
         self._recording: Path | None = None
+        self._last_state: RecorderState | None = None
         self._most_frames: int | None = None
         self._frames = 0
         self._newest: TrackedFrame | None = None
@@ -94,6 +98,8 @@ class Session:
         self._closed = threading.Event()
         self._died = False
         self.receiver = Receiver(host, port, self.settings.receiver)
+        if record_to is not None:
+            self.start_recording(record_to, frames=frames)
         self.receiver.__enter__()
         self._thread = threading.Thread(target=self._run, name="session", daemon=True)
         self._thread.start()
@@ -146,7 +152,7 @@ class Session:
             except SweepError:  # no frame came, and nothing is left of it
                 self._forget(recorder)
                 raise
-            self._recording = path
+            self._recording, self._last_state = path, recorder.state()
             self._forget(recorder)
             return path
 
@@ -177,6 +183,10 @@ class Session:
             problem = volume.problem
         return SessionStatus(state, frames, receiver, assembly, recorder, volume, quality.quality() if quality is not None else None, problem)
 
+    def last_recording(self) -> RecorderState | None:
+        """What became of the recording that was stopped last."""
+        return self._last_state
+
     def newest_frame(self) -> TrackedFrame | None:
         """For display; None before the first."""
         return self._newest
@@ -206,6 +216,8 @@ class Session:
         if self._closed.is_set():
             return "closed"
         if recorder is not None:
+            if self._died:
+                return "stopped"
             full = self._most_frames is not None and self._frames >= self._most_frames
             return "paused" if recorder.phase == "paused" else "stopped" if full or recorder.phase != "recording" else "recording"
         return "receiving" if receiver.connected and self._newest is not None else "connecting"

@@ -179,6 +179,7 @@ def test_a_change_of_image_size_loses_nothing(tmp_path: Path) -> None:
     assert_frames(unfinished, range(3, 10))
     assert any("3 frames that are not 17x12 pixels" in warning for warning in unfinished.warnings)
     assert_frames(read_sweep(recorder.stop()), range(3, 10))
+    assert recorder.state().notes == ("The image size changed while recording: 3 frames of 6x5 pixels are in a-5x6.igs.mha.",)
     assert_frames(read_sweep(tmp_path / "a-5x6.igs.mha"), range(3), (5, 6))
 
 
@@ -187,7 +188,7 @@ def test_images_that_no_file_can_hold_are_counted(tmp_path: Path) -> None:
     for bad in (np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3), np.uint16), np.zeros((1, 9000), np.uint8)):
         assert not recorder.add(replace(frame(2), image=bad))
     assert_frames(read_sweep(recorder.stop()), range(2))
-    assert recorder.state().dropped == {"image_size": 3}
+    assert recorder.state().dropped == {"image size": 3}
 
 
 class SlowDisk(JournalWriter):
@@ -211,7 +212,7 @@ def test_a_slow_disk_costs_frames_only_beyond_the_bound(tmp_path: Path, monkeypa
     state = recorder.state()
     assert state.queue_bytes <= bound
     assert state.queue_frames == len(taken) == bound // (12 * 17 + 1024)
-    assert state.dropped == {"queue_full": 100 - len(taken)}
+    assert state.dropped == {"disk too slow": 100 - len(taken)}
     SlowDisk.gate.set()
     assert_frames(read_sweep(recorder.stop()), taken)
 
@@ -411,7 +412,7 @@ def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path, least_free
         time.sleep(0.002)
     state = recorder.state()
     assert not recorder.add(frame(number + 1, shape))
-    assert set(state.dropped) <= {"disk_full"}
+    assert set(state.dropped) <= {"disk full"}
     assert state.notice is not None
     assert "what was written before is kept" in state.notice
     if least_free:
@@ -443,7 +444,7 @@ def test_a_file_that_cannot_grow_keeps_what_it_has(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     state = recorder.state()
     assert 0 < state.frames < 100
-    assert state.dropped == {"disk_full": 100 - state.frames}
+    assert state.dropped == {"disk full": 100 - state.frames}
     assert journal_path(path).stat().st_size == state.bytes
     assert_frames(read_sweep(path), range(state.frames))
 
