@@ -20,7 +20,7 @@ Script = Callable[[socket.socket], None]
 
 
 class ScriptedServer:
-    """Listens on loopback; connection n is served by script n, the last one also all later ones. Each is held open until its client goes or this ends.
+    """Listens on loopback; script n serves connection n, the last one also all later ones. Each is held open until its client goes or all ends.
 
     A script that returns leaves the connection open; one that wants it closed closes it.
     """
