@@ -63,8 +63,8 @@ class Session:
 
     One thread takes what the receiver has and hands the frames on; disk and volume have threads of their own and never make it wait. With a
     `calibration`, a recording has a live volume and live findings. on_frame: called with every frame, after it was handed on, in that thread; what
-    it takes, messages wait in the receiver's queue. record_to, frames: as `start_recording`, before the first message can come. All methods may be called
-    from any thread.
+    it takes, messages wait in the receiver's queue. record_to, frames: as `start_recording`, before the first message can come. All methods may be
+    called from any thread.
     """
 
     def __init__(

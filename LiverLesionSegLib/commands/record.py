@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SIGINT and SIGTERM are how a recording is ended, so they are no failure here."""
     parser.description = (
         "Records a live sweep from PlusServer, or any other OpenIGTLink sender, until Ctrl-C (or SIGTERM, --frames, --seconds), and finishes the "
-        "file. While it runs, every frame goes to SWEEP.recording at once: whatever ends it, check and reconstruct open what is there under SWEEP's name, "
-        "and --recover finishes it."
+        "file. While it runs, every frame goes to SWEEP.recording at once: whatever ends it, check and reconstruct open what is there under the name "
+        "SWEEP, and --recover finishes it."
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="computer of the sender (127.0.0.1)")
     parser.add_argument("--port", type=_port, default=18944, metavar="P", help="its port (18944, PlusServer's)")
