@@ -130,10 +130,8 @@ class GapRule:
         if gap.note is None:
             advice = f"No frame was recorded for {gap.value:.1f} s ({gap.place}); check the scanner and the network, and scan this part again."
         else:
-            advice = (
-                f"No usable pose for {gap.value:.1f} s ({gap.place}: {gap.note}); "
-                "keep the sensors in the tracker's field and away from metal, and scan this part again."
-            )
+            todo = "check the scanner" if gap.note.startswith("image") else "keep the sensors in the tracker's field and away from metal"
+            advice = f"No usable pose for {gap.value:.1f} s ({gap.place}: {gap.note}); {todo}, and scan this part again."
         limit = self._settings.gap_refuse_s if refuse else self._settings.gap_warn_s
         return Finding("tracking_gap", "refuse" if refuse else "warn", gap.first_frame, gap.last_frame, gap.value, limit, advice)
 
@@ -147,20 +145,24 @@ class StaleRule:
         self._is_probe = is_probe
         self._least = settings.stale_warn_repeats if is_probe else settings.stale_reference_repeats
         self._before: FrameStep | None = None
+        self._used = 0
         self._ever_moved = False
         self._timed = True
         self._runs = Runs(0, self._counts)
 
     def add(self, step: FrameStep) -> None:
-        """A frame that is not usable interrupts."""
-        before, self._before = self._before, step
+        """An unusable frame changes nothing."""
         self._timed = self._timed and step.timed
-        if before is None or not (before.usable and step.usable):
+        if not step.usable:
+            return
+        self._used += 1
+        before, self._before = self._before, step
+        if before is None:
             return
         if (before.recorded[self._name] != step.recorded[self._name]).any():
             self._ever_moved = True
             return
-        run = self._runs.add(step.index, before.index, step.index, 0.0, before.seconds)
+        run = self._runs.add(self._used, before.index, step.index, 0.0, before.seconds)
         start, changed = run.note or (before.moment, False)
         run.note = start, changed or not step.repeats
         run.value = step.moment - start

@@ -164,13 +164,14 @@ def _holes(hit: NDArray[np.bool_], voxel: float, bridge_mm: float) -> NDArray[np
 
 
 def _largest_ball(unseen: NDArray[np.bool_], grid: Grid) -> tuple[float, FloatArray]:
-    """Diameter in mm, to half a voxel, and centre (3,) mm of the largest ball within the unseen."""
+    """Diameter in mm, to a voxel, and centre (3,) mm of the largest ball within the unseen; of equal ones the most central."""
     from scipy import ndimage
 
     inside = ndimage.distance_transform_edt(np.pad(unseen, 1))[1:-1, 1:-1, 1:-1]
-    index = np.unravel_index(int(np.argmax(inside)), unseen.shape)
-    voxel = float(grid.spacing_mm[0])
-    return float(2 * inside[index] - 0.5) * voxel, ras_from_kji(grid, np.array(index))
+    radius = float(inside.max())
+    alike = np.argwhere(inside >= radius - 1e-9)
+    index = alike[np.argmin(np.square(alike - alike.mean(axis=0)).sum(axis=1))]
+    return 2 * radius * float(grid.spacing_mm[0]), ras_from_kji(grid, index)
 
 
 def coverage_findings(coverage: Coverage, settings: QualitySettings, slow_enough_mm_s: float) -> list[Finding]:

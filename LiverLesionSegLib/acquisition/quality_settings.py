@@ -20,7 +20,7 @@ class CoverageSettings:
     seen_refuse: float = 0.5
     hole_warn_mm: float = 5.0
     span_mm: float = 50.0
-    most_voxels: int = 400_000
+    most_voxels: int = 800_000
     least_voxel_mm: float = 1.0
 
 
@@ -34,8 +34,8 @@ class QualitySettings:
     by chance now and then. jump_mm: distance of the image centre from the straight line between its neighbours in time (up to 0.6 mm
     seen). reference_jump_mm: how far one frame's motion of the reference sensor alone moves the image centre; breathing stays under 2 mm.
     follow_*: a reference sensor that goes along with the probe for so far within so long, to within the share, is not on the liver: breathing
-    and a pushed table carry both, but not 25 mm in 2 s. speed_*: of the image centre (up to 29 mm/s seen). spacing_*: out-of-plane step anywhere
-    in the image, in voxels; a slow convex tilt reaches 6 voxels of 0.5 mm at depth, which hole filling still closes. *_share: of frames, from which
+    and a pushed table carry both, but seldom 25 mm in 4 s. speed_*: of the image centre (up to 29 mm/s seen). spacing_*: out-of-plane step anywhere
+    in the image, in voxels; a slow convex tilt nears 6 voxels of 0.5 mm at depth, which hole filling still closes. *_share: of frames, from which
     a fault refuses instead of warns.
     """
 
@@ -52,11 +52,11 @@ class QualitySettings:
     jump_share_refuse: float = 0.1
     reference_jump_mm: float = 5.0
     follow_mm: float = 25.0
-    follow_s: float = 2.0
+    follow_s: float = 4.0
     follow_share: float = 0.1
     speed_warn_mm_s: float = 50.0
     speed_refuse_mm_s: float = 150.0
-    spacing_warn_voxels: float = 4.0
+    spacing_warn_voxels: float = 6.0
     spacing_refuse_voxels: float = 12.0
     fast_share_refuse: float = 0.1
     frozen_repeats: int = 3
