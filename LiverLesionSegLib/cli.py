@@ -25,6 +25,8 @@ from .errors import Cancelled, InputError
 COMMANDS = {
     "demo": "the whole path on a simulated patient, with figures and a report",
     "phantom": "simulated cases: tracked sweep, truth, box and configuration",
+    "replay": "a recorded sweep, served over OpenIGTLink as PlusServer would",
+    "record": "a live sweep over OpenIGTLink, recorded without loss",
     "check": "quality of a recorded sweep: pass, warn or refuse",
     "reconstruct": "a volume from a recorded sweep",
     "segment": "the lesion in a box: mask and surface",

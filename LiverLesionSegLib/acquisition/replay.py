@@ -118,6 +118,8 @@ class ReplayServer:
         times = sweep.timestamps[np.isfinite(sweep.timestamps)]
         if settings.original_times and not ((times >= 0) & (times < TIME_LIMIT_S)).all():
             raise SweepError(f"{sweep.source or 'sweep'}: holds times that OpenIGTLink cannot carry; replay it without the original times.")
+        # PlusServer's has no name, no time, and header version 1 for everybody.
+        self._keep_alive = wire.pack(StatusMessage("", code=OK_CODE, subcode=0, name="", text=""))
         self._sweep, self._clock, self._wall_clock = sweep, clock, wall_clock
         self._unpaced = settings.fps is not None and math.isinf(settings.fps)
         self._clients: list[ReplayClient] = []
@@ -229,18 +231,19 @@ class ReplayServer:
             if not client.idle and now - client.last_progress > self.settings.stall_s:
                 self._drop(client, "takes nothing")
             elif client.idle and now - client.last_queued >= self.settings.keep_alive_s:
-                # PlusServer's keep-alive has no name, no time, and header version 1 for everybody.
-                client.queue_reply(wire.pack(StatusMessage("", code=OK_CODE, subcode=0, name="", text="")), now)
+                client.queue_reply(self._keep_alive, now)
                 self._send(client)
 
     def _seconds_to_next(self) -> float:
+        if self._finished:
+            return 0.0
         now = self._clock()
         keep_alive = min((c.last_queued + self.settings.keep_alive_s for c in self._clients if c.idle), default=math.inf)
         stall = min((c.last_progress + self.settings.stall_s for c in self._clients if not c.idle), default=math.inf)
         frame = math.inf
         if self._unpaced:
             frame = now if self._clients and self._has_room() else math.inf
-        elif self._begun and not self._finished:
+        elif self._begun:
             frame = self._pass_start + float(self._timeline.due[self._frame])
         return min(keep_alive - now, stall - now, frame - now, 1.0)
 
