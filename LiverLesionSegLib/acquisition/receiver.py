@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
@@ -35,7 +35,7 @@ class ReceiverSettings:
     """How a receiver behaves.
 
     header_version: announced to the server by a STATUS of that version, because PlusServer sends metadata (statuses, full names) only to those who
-    showed that they know version 2; 1 announces nothing, for servers of protocol 2 that version 2 would confuse.
+    showed that they know version 2; 1 announces nothing.
     tracking_ms: asks for TDATA at that least interval (0: as fast as possible), None does not; tracking_frame: of which coordinate frame.
     queue_bytes: of messages not yet taken; beyond it the newest are dropped and counted. largest_body: bytes; a larger one ends the connection.
     stall_s: silence inside a body that ends the connection. wrong_crcs: so many in a row mean that the stream is out of step, and end it too: the
@@ -58,6 +58,17 @@ class ReceiverSettings:
             raise LinkError(f"Header version {self.header_version} does not exist; give 1, 2 or 3.")
         if self.largest_body >= 1 << 31:
             raise LinkError(f"A limit of {self.largest_body} bytes for one message is no limit; give less than 2 GiB.")
+
+
+def _hello(timestamp: float, version: int) -> bytes:
+    """A STATUS that shows which header version is understood here.
+
+    A library of protocol 2 cannot read any header but of version 1, and then takes the body for headers, one after the other. So that it is in step
+    again after them, the whole is a multiple of a header's size.
+    """
+    hello = StatusMessage(device="LiverLesionSeg", timestamp=timestamp, code=1, subcode=0, name="", text="")
+    missing = -len(wire.pack(hello, version=version)) % HEADER_SIZE
+    return wire.pack(replace(hello, text=" " * missing), version=version)
 
 
 class _Stopped(Exception):
@@ -186,8 +197,7 @@ class Receiver:
     def _greet(self, connection: Connection) -> None:
         version, interval = self.settings.header_version, self.settings.tracking_ms
         if version > 1:
-            hello = StatusMessage(device="LiverLesionSeg", timestamp=self.now(), code=1, subcode=0, name="", text="")
-            connection.write(wire.pack(hello, version=version))
+            connection.write(_hello(self.now(), version))
         if interval is not None:
             frame = self.settings.tracking_frame
             ask = StartTrackingMessage(device="LiverLesionSeg", timestamp=self.now(), resolution_ms=interval, coordinate_frame=frame)

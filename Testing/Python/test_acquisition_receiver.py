@@ -244,9 +244,10 @@ def received_by(settings: ReceiverSettings, size: int) -> bytes:
 
 
 def test_announces_version_2_and_asks_for_tracking_data_in_version_1() -> None:
-    hello = received_by(ReceiverSettings(), 58)
-    assert wire.unpack_header(hello).version == 2
-    assert wire.unpack_header(hello).kind == "STATUS"
+    hello = received_by(ReceiverSettings(), 116)
+    status = wire.unpack(wire.unpack_header(hello[:58]), hello[58:])
+    assert isinstance(status, m.StatusMessage)
+    assert (status.version, status.code) == (2, 1)
     ask = received_by(ReceiverSettings(header_version=1, tracking_ms=20, tracking_frame="Reference"), 58 + 36)
     message = wire.unpack(wire.unpack_header(ask[:58]), ask[58:])
     assert isinstance(message, m.StartTrackingMessage)
