@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from LiverLesionSegLib.acquisition.frames import TrackedFrame
 from LiverLesionSegLib.types import Sweep
@@ -22,7 +23,9 @@ def frame(number: int, shape: tuple[int, int] = (12, 17), rate: float = 60.0) ->
     for name in NAMES:
         if name == "StylusToTracker" and not 3 <= number < 9:
             continue
-        transforms[name] = np.vstack([rng.normal(size=(3, 4)) * 1e-3 + rng.normal(), [0, 0, 0, 1]])
+        transforms[name] = np.eye(4)
+        transforms[name][:3, :3] = Rotation.from_rotvec(rng.normal(size=3)).as_matrix()
+        transforms[name][:3, 3] = rng.normal(size=3) * 100
         statuses[name] = not (name == "ReferenceToTracker" and number % 5 == 4)
     fields = {"FrameNumber": str(number)} | ({"Message": f"Größe {number}"} if number % 3 == 0 else {})
     return TrackedFrame(image(number, shape), START_S + number / rate, transforms, statuses, number % 7 != 6, fields)
