@@ -115,10 +115,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             kills.append(one_kill(Path(folder), rng.uniform(0.02, 3.0), finishing_s=finishing))
     lost, late = [kill.lost for kill in kills], [kill.lost_ms for kill in kills]
-    print(
-        f"{len(kills)} kills at {FPS:g} frames/s, {statistics.mean(kill.sent for kill in kills):.0f} frames sent before each (mean), {os.cpu_count()} cores"
-    )
-    print(f"frames lost: {sum(lost)} in all, {max(lost)} at most ({', '.join(f'{n}: {lost.count(n)} kills' for n in sorted(set(lost)))})")
+    sent = statistics.mean(kill.sent for kill in kills)
+    print(f"{len(kills)} kills at {FPS:g} frames/s, {sent:.0f} frames sent before each (mean), {os.cpu_count()} cores")
+    spread = ", ".join(f"{n} in {lost.count(n)}" for n in sorted(set(lost)))
+    print(f"frames lost: {sum(lost)} in all, {max(lost)} at most ({spread} kills)")
     print(f"time lost: {max(late):.1f} ms at most; wrong or doubled frames: {sum(kill.mismatched for kill in kills)}")
     print(f"killed while finishing: {options.finishing}, of which {sum(kill.finished for kill in kills)} had the file whole")
 
