@@ -12,6 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 from .. import __version__
 from ._replay_client import ReplayClient
+from ._replay_settings import HIGHEST_HEADER
 from .messages import (
     CommandMessage,
     Message,
@@ -24,7 +25,7 @@ from .messages import (
 )
 
 DEVICE_ID, CHANNEL_ID = "ReplayDevice", "ReplayStream"
-PROTOCOL_VERSION, HIGHEST_HEADER = "3", 2
+PROTOCOL_VERSION = "3"
 RECORDING = frozenset({"StartRecording", "SuspendRecording", "ResumeRecording", "StopRecording", "AddRecordingDevice"})
 OK_CODE = 1
 LONGEST_NUMBER = 10

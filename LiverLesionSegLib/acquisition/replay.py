@@ -16,10 +16,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -29,71 +28,18 @@ from ..types import Calibration, Sweep
 from . import wire
 from ._replay_client import REQUEST_KINDS, ReplayClient
 from ._replay_packets import Packets, packets, timeline
-from ._replay_requests import HIGHEST_HEADER, OK_CODE, answers
+from ._replay_requests import OK_CODE, answers
+from ._replay_settings import HIGHEST_HEADER, ReplayCounters, ReplaySettings
 from .messages import StatusMessage
+
+__all__ = ["ReplayCounters", "ReplayServer", "ReplaySettings"]
 
 FRAMES_A_TURN = 8
 UNPACED_AHEAD = 3
 SMALLEST_STEP_S = 1e-6
 FAREWELL_S = 0.5
+GREETING_S = 0.1
 TIME_LIMIT_S = 2.0**32 - 1
-
-
-@dataclass(frozen=True)
-class ReplaySettings:
-    """What is served, how fast, and to how many.
-
-    host: address to listen on, 0.0.0.0 for every interface. port: 0 for any free one.
-    fps: frames/s; None for the recording's own times; inf for as fast as the slowest client takes them, which then loses nothing.
-    loop: begin again after the last frame. Without it the end comes with the first pass in which a client was served.
-    wait: begin when the first client has come.
-    original_times: the recording's time stamps instead of the present's; a later pass continues where the one before ended, and a frame without a
-    time has 0, which is the protocol's word for none.
-    header: 1 or 2, for clients that have not sent a higher version. send_invalid: transforms that are not OK, too.
-    image_device: None for the names of the two frames, such as Image_Reference.
-    keep_alive_s: after the last packet. queue_bytes: what may wait for one client. most_clients: at once.
-    stall_s: a client that takes nothing for so long is dropped, as by PlusServer after ten attempts of 0.5 s.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 18944
-    fps: float | None = None
-    loop: bool = False
-    wait: bool = False
-    original_times: bool = False
-    header: int = 1
-    send_invalid: bool = False
-    image_device: str | None = None
-    keep_alive_s: float = 0.25
-    queue_bytes: int = 64 << 20
-    stall_s: float = 5.5
-    most_clients: int = 16
-
-    def __post_init__(self) -> None:
-        if self.fps is not None and not self.fps > 0:
-            raise LinkError(f"A rate of {self.fps} frames/s sends nothing; give a rate above zero.")
-        if not 0 <= self.port <= 65535:
-            raise LinkError(f"{self.port} is no port; give 1 to 65535, or 0 for any free one.")
-        if self.header not in (1, HIGHEST_HEADER):
-            raise LinkError(f"Header version {self.header} is not served; give 1 or {HIGHEST_HEADER}.")
-
-
-@dataclass(frozen=True)
-class ReplayCounters:
-    """frames: played, sent or not; passes: begun; sent, lost: frames times clients; served: clients that got a frame; refused: clients too many;
-    dropped: clients cut off, reason -> how often; requests: kind -> how often; rejected: messages that could not be read, reason -> how often.
-    """
-
-    frames: int = 0
-    passes: int = 0
-    clients: int = 0
-    served: int = 0
-    sent: int = 0
-    lost: int = 0
-    refused: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    requests: Mapping[str, int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 class ReplayServer:
@@ -241,9 +187,11 @@ class ReplayServer:
         keep_alive = min((c.last_queued + self.settings.keep_alive_s for c in self._clients if c.idle), default=math.inf)
         stall = min((c.last_progress + self.settings.stall_s for c in self._clients if not c.idle), default=math.inf)
         frame = math.inf
-        if self._unpaced:
+        if not self._begun:
+            frame = min((c.connected + GREETING_S for c in self._clients), default=math.inf)
+        elif self._unpaced:
             frame = now if self._clients and self._has_room() else math.inf
-        elif self._begun:
+        else:
             frame = self._pass_start + float(self._timeline.due[self._frame])
         return min(keep_alive - now, stall - now, frame - now, 1.0)
 
@@ -254,7 +202,7 @@ class ReplayServer:
         """Queue the frames that are due, a few at most, so that connections are looked after, too."""
         now = self._clock()
         if not self._begun:
-            if self.settings.wait and not self._clients:
+            if self.settings.wait and not any(c.announced or now - c.connected >= GREETING_S for c in self._clients):
                 return
             self._begin_pass(now)
             self._wall_start = self._wall_clock()
@@ -335,6 +283,7 @@ class ReplayServer:
     def _receive(self, client: ReplayClient) -> None:
         try:
             for header, body in client.receive():
+                client.announced = True
                 client.version = max(client.version, min(header.version, HIGHEST_HEADER))
                 self._requests[header.kind if header.kind in REQUEST_KINDS else "other"] += 1
                 if header.kind not in REQUEST_KINDS:
