@@ -29,6 +29,9 @@ State = Literal["connecting", "receiving", "recording", "paused", "stopped", "cl
 GET_S = 0.05
 """The consumer looks up this often while nothing arrives."""
 
+DRAIN_S = 10.0
+"""A recording that is stopped waits no longer for what had arrived; a full queue is handed on in a fraction of it."""
+
 
 @dataclass(frozen=True)
 class SessionSettings:
@@ -81,7 +84,7 @@ class Session:
         self.settings = settings or SessionSettings()
         self._on_frame = on_frame
         self._calibration = calibration
-        self._volume = LiveVolume(calibration, self.settings.volume) if calibration is not None else None
+        self._volume: LiveVolume | None = None
         self._quality: LiveQuality | None = None
         self._quality_problem = ""
         self._recorder: Recorder | None = None
@@ -100,6 +103,8 @@ class Session:
         self.receiver = Receiver(host, port, self.settings.receiver)
         if record_to is not None:
             self.start_recording(record_to, frames=frames)
+        if calibration is not None:
+            self._volume = LiveVolume(calibration, self.settings.volume)
         self.receiver.__enter__()
         self._thread = threading.Thread(target=self._run, name="session", daemon=True)
         self._thread.start()
@@ -123,8 +128,9 @@ class Session:
             self._recorder = Recorder(path, self.settings.recorder, header=header)
             self._most_frames, self._frames = frames, 0
             self._quality_problem = ""
-            if self._calibration is not None and self._volume is not None:
+            if self._volume is not None:
                 self._volume.reset()
+            if self._calibration is not None:
                 self._quality = LiveQuality(self._calibration, self.settings.quality)
 
     def pause(self) -> None:
@@ -235,11 +241,11 @@ class Session:
 
     def _drain(self, recorder: Recorder) -> None:
         """Wait until what had arrived by now is with the recorder, and images that wait for their poses have them."""
-        if recorder.state().phase not in ("recording", "paused") or not self._thread.is_alive():
-            return
         self._drained.clear()
+        if recorder.state().phase not in ("recording", "paused") or self._died or self._closed.is_set():
+            return
         self._drain_until = self.receiver.now()
-        self._drained.wait(2.0 + self.settings.assembly.wait_s)
+        self._drained.wait(DRAIN_S)
         self._drain_until = None
 
     def _run(self) -> None:
@@ -256,6 +262,7 @@ class Session:
                         self._on_frame(frame)
         finally:
             self._died = not self._closed.is_set()
+            self._drained.set()
 
     def _look_whether_drained(self, message: Message | None) -> None:
         until = self._drain_until

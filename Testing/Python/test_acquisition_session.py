@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from _acquisition_load import CALIBRATION, run_load, serving, until
 from _numbered_frames import judge, numbers_of_image
 
+from LiverLesionSegLib.acquisition.live_volume import LiveVolumeSettings
+from LiverLesionSegLib.acquisition.replay import ReplayServer, ReplaySettings
 from LiverLesionSegLib.acquisition.session import Session, SessionSettings
 from LiverLesionSegLib.errors import InputError, OutputError, SweepError
 from LiverLesionSegLib.reconstruction import reconstruct
-from LiverLesionSegLib.sweep import frame_poses, read_sweep
+from LiverLesionSegLib.sweep import frame_poses, read_plus_config, read_sweep
 
 SMALL = (48, 64)
 
@@ -77,6 +80,38 @@ def test_states_frames_and_the_final_volume_of_the_file(tmp_path, sender):
     assert session.status().state == "closed"
     with pytest.raises(OutputError, match="closed"):
         session.start_recording(tmp_path / "c.igs.mha")
+
+
+@pytest.mark.parametrize("recording", ["spine", "nwire"])
+def test_a_real_sweep_replayed_recorded_and_reconstructed(request, tmp_path, recording):
+    """Through sockets, with poses that were invalid and so are not sent: the same frames count, and live and final volume are those of the file."""
+    original = read_sweep(request.getfixturevalue(f"{recording}_sweep_path"))
+    calibration = read_plus_config(request.getfixturevalue(f"{recording}_config_path")).calibration
+    lost = np.zeros(len(original), dtype=bool)
+    lost[[5, 6, 20]] = True
+    statuses = {name: ok & ~lost if name == "ProbeToTracker" else ok for name, ok in original.statuses.items()}
+    original = replace(original, statuses=statuses)
+    settings = SessionSettings(volume=LiveVolumeSettings(preview_voxels=10**8, queue_bytes=2**30))
+    with (
+        ReplayServer(original, ReplaySettings(port=0, fps=np.inf, wait=True), calibration) as server,
+        Session("127.0.0.1", server.port, settings, calibration=calibration, record_to=tmp_path / "a.seq.nrrd", frames=len(original)) as session,
+    ):
+        until(lambda: session.status().state == "stopped")
+        path = session.stop()
+        assert session._volume.wait()
+        final, live, status = session.final_volume(), session.preview(), session.status()
+    recorded = read_sweep(path)
+    np.testing.assert_array_equal(recorded.images, original.images)
+    poses, expected = frame_poses(recorded, calibration), frame_poses(original, calibration)
+    np.testing.assert_array_equal(poses.usable, expected.usable & ~lost)
+    np.testing.assert_allclose(poses.image_to_reference[poses.usable], expected.image_to_reference[poses.usable], atol=1e-3)  # float32 on the wire
+    from_file = reconstruct(read_sweep(path), calibration)
+    np.testing.assert_array_equal(final.volume.array, from_file.volume.array)
+    np.testing.assert_array_equal(final.volume.weight, from_file.volume.weight)
+    assert status.volume.added == final.frames_used == poses.usable.sum()
+    same_lattice = reconstruct(recorded, calibration, grid=live.grid).volume
+    inner = (slice(1, -1),) * 3
+    assert (live.array != same_lattice.array)[inner].mean() < 1e-3
 
 
 def test_pause_resume_discard_and_record_again(tmp_path, sender):
