@@ -30,10 +30,15 @@ def _at_least(content: memoryview, size: int, kind: str) -> None:
         raise ContentError("content size", f"{kind} has at least {size} bytes, {len(content)} came.")
 
 
+def _floats(data: memoryview | bytes) -> FloatArray:
+    with np.errstate(invalid="ignore"):  # of a signalling NaN, which is kept as NaN
+        return np.frombuffer(data, ">f4").astype(np.float64)
+
+
 def _matrix(data: memoryview | bytes) -> FloatArray:
     """(4, 4) from 12 float32, column after column without the last row."""
     matrix = np.eye(4)
-    matrix[:3] = np.frombuffer(data, ">f4").reshape(4, 3).T
+    matrix[:3] = _floats(data).reshape(4, 3).T
     matrix.flags.writeable = False
     return matrix
 
@@ -58,6 +63,9 @@ def unpack_tracking_data(content: memoryview) -> dict[str, Any]:
     """TDATA: elements."""
     if len(content) % _TDATA.size:
         raise ContentError("content size", f"TDATA has {_TDATA.size} bytes a tool, {len(content)} came.")
+    if not len(content):
+        # The CRC of nothing is 0: a few zeros in the wrong place would pass for it.
+        raise ContentError("no tools", "TDATA without any tool says nothing.")
     return {"elements": tuple((fixed_text(name, "tool name"), kind, _matrix(data)) for name, kind, _, data in _TDATA.iter_unpack(content))}
 
 
@@ -69,7 +77,7 @@ def pack_tracking_data(message: m.TrackingDataMessage) -> bytes:
 def unpack_position(content: memoryview) -> dict[str, Any]:
     """POSITION: position and quaternion; of 24 bytes the quaternion's w, not negative, follows from its length of 1."""
     _sized(content, (12, 24, 28), "POSITION")
-    numbers = np.frombuffer(content, ">f4").astype(np.float64)
+    numbers = _floats(content)
     if len(numbers) == 3:
         quaternion = np.array([0.0, 0.0, 0.0, 1.0])
     elif len(numbers) == 6:
@@ -132,9 +140,9 @@ def pack_command(message: m.CommandMessage) -> bytes:
 
 
 def unpack_start_tracking(content: memoryview) -> dict[str, Any]:
-    """STT_TDATA: resolution_ms, coordinate_frame; PlusServer takes an empty one, too."""
-    _sized(content, (0, _START.size), "STT_TDATA")
-    resolution, name = _START.unpack(content) if len(content) else (0, b"")
+    """STT_TDATA: resolution_ms, coordinate_frame."""
+    _sized(content, (_START.size,), "STT_TDATA")
+    resolution, name = _START.unpack(content)
     return {"resolution_ms": resolution, "coordinate_frame": fixed_text(name, "coordinate frame")}
 
 

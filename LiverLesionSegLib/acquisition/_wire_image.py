@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import LPS_FROM_RAS
+from ..geometry import lps_to_ras
 from ..types import FloatArray
 from ._wire_header import ContentError
 
@@ -54,10 +54,9 @@ def unpack_image(content: memoryview) -> tuple[NDArray[Any], FloatArray]:
     array = np.frombuffer(content, dtype=dtype, offset=_CONTENT.size)
     array = array.astype(dtype.newbyteorder("="), copy=False).reshape(size[::-1] if components == 1 else (*size[::-1], components))
     array.flags.writeable = False
+    vectors = np.array(numbers, dtype=np.float64).reshape(4, 3)
     matrix = np.eye(4)
-    matrix[:3] = np.array(numbers, dtype=np.float64).reshape(4, 3).T
-    if coordinates == _LPS:
-        matrix = LPS_FROM_RAS @ matrix
+    matrix[:3] = (lps_to_ras(vectors) if coordinates == _LPS else vectors).T
     return array, _to_centre(matrix, size, -1.0)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import struct
 import threading
 import time
 import tracemalloc
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -272,3 +275,22 @@ def test_bad_settings_say_so() -> None:
         ReceiverSettings(largest_body=1 << 31)
     with pytest.raises(LinkError, match="version 4"):
         ReceiverSettings(header_version=4)
+
+
+@pytest.fixture
+def fuzz_openigtlink() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "fuzz" / "fuzz_openigtlink.py"
+    spec = importlib.util.spec_from_file_location("fuzz_openigtlink", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_fuzzed_streams(fuzz_openigtlink: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short, seeded run; it asserts by itself that what is delivered was sent whole, that every bad stream is followed by a good one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fuzz_openigtlink, "RESIDENT_LIMIT", 1 << 40)  # of this whole test run, not of the receiver
+    outcomes, _ = fuzz_openigtlink.fuzz(seconds=0, seed=2024, cases=8, judge_time=False)
+    assert set(outcomes) == {"read", "cut off", "header version", "type name", "body size", "live"}

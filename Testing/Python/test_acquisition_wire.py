@@ -40,7 +40,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
 MESSAGES = st.one_of(
     st.builds(m.ImageMessage, array=arrays(), matrix=MATRICES, **head()),
     st.builds(m.TransformMessage, matrix=MATRICES, **head()),
-    st.builds(m.TrackingDataMessage, elements=st.lists(st.tuples(SHORT, st.integers(1, 4), MATRICES), max_size=4).map(tuple), **head()),
+    st.builds(m.TrackingDataMessage, elements=st.lists(st.tuples(SHORT, st.integers(1, 4), MATRICES), min_size=1, max_size=4).map(tuple), **head()),
     st.builds(
         m.PositionMessage,
         position=st.lists(NUMBERS, min_size=3, max_size=3).map(np.array),
