@@ -266,7 +266,11 @@ class Session:
 
     def _look_whether_drained(self, message: Message | None) -> None:
         until = self._drain_until
-        if until is not None and (message is None or message.arrival >= until) and not self._assembler.counters().waiting:
+        if until is None:
+            return
+        seen = self.receiver.now() if message is None else message.arrival
+        # Images that came before the end are given up by the assembly after its wait; with a tool out of sight, some newer one always waits.
+        if seen >= until + self.settings.assembly.wait_s or ((message is None or seen >= until) and not self._assembler.counters().waiting):
             self._drained.set()
 
     def _hand_on(self, frame: TrackedFrame) -> None:

@@ -31,7 +31,8 @@ def test_load_in_short_form(tmp_path):
     assert (load.judged.received, load.judged.lost, load.judged.mismatched) == (180, 0, 0)
     assert load.stalls > 0
     assert not load.status.receiver.dropped
-    assert load.status.volume.added + load.status.volume.behind == 180
+    volume = load.status.volume
+    assert volume.added + volume.waiting + volume.behind == volume.offered == 180
     assert load.status.volume.previews > 0
     assert load.final_frames == 180
     assert load.status.quality.frames == 180
@@ -162,6 +163,21 @@ def test_stop_takes_what_had_arrived(tmp_path):
         session.stop()
         assert session.status().volume is session.preview() is session.status().quality is None
     assert judge(read_sweep(tmp_path / "a.igs.mha"), 100).lost == 0
+
+
+def test_stop_does_not_wait_for_poses_that_never_come(tmp_path, spine_sweep_path):
+    """A tool out of sight: every image waits for the next one."""
+    original = read_sweep(spine_sweep_path)
+    statuses = {name: ok & (np.arange(len(original)) < 10) if name == "ProbeToTracker" else ok for name, ok in original.statuses.items()}
+    with (
+        ReplayServer(replace(original, statuses=statuses), ReplaySettings(port=0, fps=100.0, loop=True, wait=True)) as server,
+        Session("127.0.0.1", server.port, record_to=tmp_path / "a.igs.mha") as session,
+    ):
+        until(lambda: session.status().frames >= 20)
+        begin = time.monotonic()
+        session._drain(session._recorder)
+        assert time.monotonic() - begin < 5
+        session.stop()
 
 
 def test_what_cannot_be_recorded_is_refused_and_the_session_goes_on(tmp_path, sender):
