@@ -120,9 +120,10 @@ class FrameAssembler:
         return frames + (self._engine.flush() if self._engine else [])
 
     def counters(self) -> AssemblyCounters:
-        """What was made of the messages so far."""
+        """What was made of the messages so far. May be called from another thread: everything is copied in one step first."""
         tally, engine = self._tally, self._engine
         held = sum(isinstance(part, Picture) for part in self._held)
+        dropped, noted = ({key: count for key, count in dict(counts).items() if count} for counts in (tally.dropped, tally.noted))
         image_clock, pose_clock = self._image_clock.report(), self._pose_clock.report()
         return AssemblyCounters(
             images=tally.images,
@@ -130,8 +131,8 @@ class FrameAssembler:
             waiting=engine.waiting if engine else held,
             images_without_poses=tally.images_without_poses,
             poses_without_images=tally.poses_without_images,
-            dropped=dict(+tally.dropped),
-            noted=dict(+tally.noted),
+            dropped=dropped,
+            noted=noted,
             poses_ok=dict(tally.poses_ok),
             poses_not_ok=dict(tally.poses_not_ok),
             mode="undecided" if engine is None else "equal" if isinstance(engine, EqualTimes) else "interpolate",
@@ -140,7 +141,7 @@ class FrameAssembler:
             image_clock=image_clock,
             pose_clock=pose_clock,
             stream_offset_s=stream_offset_s(image_clock, pose_clock),
-            notes=tuple(SENTENCES[key] for key in (*tally.dropped, *tally.noted) if key in SENTENCES),
+            notes=tuple(SENTENCES[key] for key in (*dropped, *noted) if key in SENTENCES),
         )
 
     def _parts(self, message: Message) -> list[Picture | Pose | Text]:

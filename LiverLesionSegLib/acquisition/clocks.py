@@ -68,15 +68,16 @@ class ClockWatch:
 
     def report(self) -> ClockReport | None:
         """What is known so far; None before the first message with a time."""
-        if not self._least:
+        minima, recent = list(self._least), list(self._recent)  # copied in one step, as another thread may add
+        if not minima or not recent:
             return None
-        times, least = np.array(self._least).T
+        times, least = np.array(minima).T
         span = float(times[-1] - times[0])
         offset, drift = float(least.min()), float("nan")
         if span >= 10.0 and len(times) >= 8:
             slope, base = _lower_line(times - times[-1], least)
             offset, drift = base, slope * 1e6
-        delay = max(0.0, float(np.median(self._recent)) - offset)
+        delay = max(0.0, float(np.median(recent)) - offset)
         return ClockReport(offset, drift, delay, self._samples, span, self._steps)
 
     def _restart(self) -> None:
