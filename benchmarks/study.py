@@ -13,6 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def main() -> None:
         run("train", "--data", data, "--plan", options.plan, "--trainer", options.trainer, "--output", place / "training",
             "--iterations", options.iterations, *common)  # fmt: skip
     if "tune" in steps and not (results_folder(place / "training") / "threshold.json").is_file():
-        run("tune", place / "training", "--data", data, "--device", options.device, "--threads", options.threads)
+        also = ("--also", "openvino") if find_spec("openvino") else ()
+        run("tune", place / "training", "--data", data, "--device", options.device, "--threads", options.threads, *also)
     bundle = place / "bundle"
     if "bundle" in steps and not bundle.is_dir():
         run("bundle", place / "training", "--output", bundle)
@@ -174,7 +176,8 @@ def main() -> None:
         (place / "results.md").write_text(text, encoding="utf-8")
         (place / "results.json").write_text(json.dumps({name: summary(results) for name, results in found.items()}, indent=1), encoding="utf-8")
         trained = results_folder(place / "training")
-        (bundle / "MODEL_CARD.md").write_text(model_card(load_model(trained), trained, table=text), encoding="utf-8")
+        template = Path(__file__).with_name("study_card.md").read_text(encoding="utf-8")
+        (bundle / "MODEL_CARD.md").write_text(model_card(load_model(trained), trained, template=template, table=text), encoding="utf-8")
         print(text)
     if "full" in steps:
         whole = folder / "Dataset102_full"
