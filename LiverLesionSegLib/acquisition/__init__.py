@@ -11,14 +11,29 @@ if TYPE_CHECKING:
     from .live_volume import LiveVolume, LiveVolumeSettings
     from .quality import check_sweep
     from .quality_settings import QualitySettings
+    from .receiver import Receiver, ReceiverCounters, ReceiverSettings
 
-__all__ = ["LiveQuality", "LiveVolume", "LiveVolumeSettings", "QualitySettings", "TrackedFrame", "check_sweep", "sweep_of"]
+__all__ = [
+    "LiveQuality",
+    "LiveVolume",
+    "LiveVolumeSettings",
+    "QualitySettings",
+    "Receiver",
+    "ReceiverCounters",
+    "ReceiverSettings",
+    "TrackedFrame",
+    "check_sweep",
+    "sweep_of",
+]
 
 _HOMES = {
     "LiveQuality": "live_quality",
     "LiveVolume": "live_volume",
     "LiveVolumeSettings": "live_volume",
     "QualitySettings": "quality_settings",
+    "Receiver": "receiver",
+    "ReceiverCounters": "receiver",
+    "ReceiverSettings": "receiver",
     "TrackedFrame": "frames",
     "check_sweep": "quality",
     "sweep_of": "frames",

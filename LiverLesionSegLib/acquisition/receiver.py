@@ -38,8 +38,9 @@ class ReceiverSettings:
     showed that they know version 2; 1 announces nothing.
     tracking_ms: asks for TDATA at that least interval (0: as fast as possible), None does not; tracking_frame: of which coordinate frame.
     queue_bytes: of messages not yet taken; beyond it the newest are dropped and counted. largest_body: bytes; a larger one ends the connection.
-    stall_s: silence inside a body that ends the connection. wrong_crcs: so many in a row mean that the stream is out of step, and end it too: the
-    CRC covers no header, so a wrong size shows itself there first. silence_limit_s: silence that is counted. connect_s, send_s: time-outs.
+    stall_s: silence inside a body that ends the connection. wrong_crcs: so many in a row end it too. A stream that is out of step shows it by its
+    next header nearly always; the number is for the rest, and high enough that a sender with one faulty kind of message is not cut off for it.
+    silence_limit_s: silence that is counted. connect_s, send_s: time-outs.
     """
 
     header_version: int = 2
@@ -48,7 +49,7 @@ class ReceiverSettings:
     queue_bytes: int = 128 << 20
     largest_body: int = LARGEST_BODY
     stall_s: float = 1.5
-    wrong_crcs: int = 3
+    wrong_crcs: int = 10
     silence_limit_s: float = 2.0
     connect_s: float = 2.0
     send_s: float = 2.0
@@ -221,7 +222,8 @@ class Receiver:
             message = wire.unpack(header, body, self.now())
         except ContentError as error:
             self._inbox.drop(error.reason)
-            self._wrong_crcs = self._wrong_crcs + 1 if error.reason == "wrong CRC" else 0
+            if error.reason != "unknown type":  # whose CRC nobody looked at
+                self._wrong_crcs = self._wrong_crcs + 1 if error.reason == "wrong CRC" else 0
             if self._wrong_crcs >= settings.wrong_crcs:
                 raise FramingError("out of step", f"{self._wrong_crcs} messages in a row had a wrong CRC.") from error
             return

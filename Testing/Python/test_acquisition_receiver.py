@@ -20,7 +20,7 @@ from LiverLesionSegLib.acquisition import wire
 from LiverLesionSegLib.acquisition.receiver import Receiver, ReceiverSettings
 from LiverLesionSegLib.errors import LinkError
 
-QUICK = ReceiverSettings(stall_s=0.3, silence_limit_s=0.2)
+QUICK = ReceiverSettings(stall_s=0.3, silence_limit_s=0.2, wrong_crcs=3)
 FIRST, AFTER = transform("First", 1.0), transform("After", 2.0)
 WHOLE = wire.pack(image())
 BODY_48 = wire.pack(transform("x"))[58:]
@@ -100,7 +100,7 @@ FRAMING = {
     "stall in a body": (sends(FIRST, WHOLE[:300]), "stalled"),
     "body shorter than declared": (sends(FIRST, raw("TRANSFORM", BODY_48, size=58), transform("Eaten"), transform("Eaten"), AFTER), "header version"),
     "body longer than declared": (sends(FIRST, raw("STRING", b"\0\3\0\5hello" + bytes(80), size=9, crc=3), AFTER), "header version"),
-    "three wrong CRCs in a row": (sends(FIRST, *[raw("TRANSFORM", BODY_48, crc=7)] * 3, AFTER), "out of step"),
+    "three wrong CRCs in a row": (sends(FIRST, *[raw("TRANSFORM", BODY_48, crc=7), raw("NOVELTY", b"", crc=7)] * 3, AFTER), "out of step"),
 }
 
 
