@@ -27,7 +27,8 @@ class _Entry:
 class ReplayClient:
     """Not thread-safe: the server's one thread calls it. Times are s of a clock that never steps back.
 
-    version: of the headers it gets. announced: it has sent something. interval_s: between TDATA messages, None where it asked for none.
+    version: of the headers it gets. announced: it has sent something; ended: it gets no more.
+    interval_s: between TDATA messages, None where it asked for none.
     lost: frames left out because it was too slow.
     """
 
@@ -40,7 +41,7 @@ class ReplayClient:
         self.last_tracking_stamp: float | None = None
         self.recent_commands: deque[int] = deque(maxlen=10)
         self.frames = self.lost = 0
-        self.announced = False
+        self.announced = self.ended = False
         self.connected = now
         self.last_queued = self.last_progress = now
         self._waiting: deque[_Entry] = deque()

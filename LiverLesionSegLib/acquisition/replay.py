@@ -52,13 +52,13 @@ class ReplayServer:
     def __init__(
         self,
         sweep: Sweep,
-        settings: ReplaySettings = ReplaySettings(),
+        settings: ReplaySettings | None = None,
         calibration: Calibration | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.settings = settings
+        self.settings = settings = settings or ReplaySettings()
         self.packets: Packets = packets(sweep, calibration, settings.image_device, settings.send_invalid)
         self._timeline = timeline(sweep, settings.fps)
         times = sweep.timestamps[np.isfinite(sweep.timestamps)]
@@ -176,7 +176,7 @@ class ReplayServer:
         for client in tuple(self._clients):
             if not client.idle and now - client.last_progress > self.settings.stall_s:
                 self._drop(client, "takes nothing")
-            elif client.idle and now - client.last_queued >= self.settings.keep_alive_s:
+            elif client.idle and not client.ended and now - client.last_queued >= self.settings.keep_alive_s:
                 client.queue_reply(self._keep_alive, now)
                 self._send(client)
 
@@ -317,26 +317,29 @@ class ReplayServer:
         client.connection.close()
 
     def _drain(self) -> None:
-        """Send what waits (only what is half sent, once it has to stop), then end every connection so that its last bytes arrive."""
+        """Send everyone what waits (only what is half sent, once it has to stop) and end each connection so that its last bytes arrive.
+
+        Closing at once would reset a connection that holds unread input, and with it what the peer has not read yet.
+        """
         self._selector.unregister(self._listener)
         self._listener.close()
-        until = math.inf
-        while not all(client.idle for client in self._clients) and self._clock() < until:
-            if self._stopping.is_set() and until == math.inf:
-                until = self._clock() + FAREWELL_S
+        until, hurried = math.inf, False
+        while self._clients:
+            now = self._clock()
+            if self._stopping.is_set() and not hurried:
+                until, hurried = min(until, now + FAREWELL_S), True
                 for client in self._clients:
                     client.drop_waiting()
-            self._turn(0.05)
-        until = self._clock() + FAREWELL_S
-        for client in self._clients:
-            with contextlib.suppress(OSError):
-                client.connection.shutdown(socket.SHUT_WR)
-        for client in self._clients:
-            # Closing a connection that holds unread input would reset it, and with it what the peer has not read yet.
-            with contextlib.suppress(OSError):
-                client.connection.settimeout(max(until - self._clock(), 0.01))
-                while self._clock() < until and client.connection.recv(1 << 16):
-                    pass
+            for client in tuple(self._clients):
+                if client.idle and not client.ended:
+                    client.ended = True
+                    with contextlib.suppress(OSError):
+                        client.connection.shutdown(socket.SHUT_WR)
+            if all(client.ended for client in self._clients):
+                until = min(until, now + FAREWELL_S)
+            if now >= until:
+                return
+            self._turn(0.02)
 
 
 def _within(last: float | None, stamp: float, interval_s: float) -> bool:
@@ -353,12 +356,13 @@ def _file_length(sweep: Sweep) -> float:
 
 
 def _listen(settings: ReplaySettings) -> socket.socket:
-    where = f"port {settings.port} of {settings.host}"
     try:
+        socket.getaddrinfo(settings.host, settings.port, socket.AF_INET)
         return socket.create_server((settings.host, settings.port), backlog=settings.most_clients)
-    except socket.gaierror as error:
-        raise LinkError(f"{settings.host} is no address of this computer ({error.strerror}); give 127.0.0.1, or 0.0.0.0 for all.") from error
     except OSError as error:
+        where, why = f"port {settings.port} of {settings.host}", error.strerror or error
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise LinkError(f"{settings.host} is no address of this computer ({why}); give 127.0.0.1, or 0.0.0.0 for all it has.") from error
         if error.errno == errno.EADDRINUSE:
             raise LinkError(f"{where} is in use; end the program that has it, or choose another port (0: any free one).") from error
-        raise LinkError(f"{where} cannot be listened on ({error.strerror or error}); choose another address or port.") from error
+        raise LinkError(f"{where} cannot be listened on ({why}); choose another address or port.") from error
