@@ -73,7 +73,7 @@ def hole_place(
     local = np.linalg.solve(_with_normals(poses), np.append(centre, 1.0)[None, :, None])[..., 0]
     away, pixels = local[:, 2], local[:, :2]
     beyond = sector.outside_mm(pixels)
-    in_fan = np.asarray((beyond <= size_mm / 2).all(axis=1))
+    in_fan = np.asarray((beyond <= size_mm / 4).all(axis=1))
     both = (away[:-1] * away[1:] <= 0) & (in_fan[:-1] | in_fan[1:])
     if both.any():
         at = int(np.argmin(np.where(both, np.abs(away[:-1]) + np.abs(away[1:]), np.inf)))

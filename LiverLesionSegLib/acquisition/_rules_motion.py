@@ -42,7 +42,7 @@ class MotionRule:
         self._spacing = 0.0
         self._sums = np.zeros(4)  # pairs, seconds, way of the centre in mm, greatest out-of-plane way in mm
         self._runs = {"pose_jump": Runs(2), "probe_speed": Runs(5), "frame_spacing": Runs(5)}
-        self.jump_frames: deque[int] = deque(maxlen=10_000)
+        self.outliers: deque[int] = deque(maxlen=10_000)
 
     def add(self, step: FrameStep) -> None:
         """An unusable frame changes nothing."""
@@ -69,7 +69,8 @@ class MotionRule:
         self._jumped = deviation > max(self._settings.jump_mm, USUAL_FACTOR * usual)
         if self._jumped:
             self._jump_count += 1
-            self.jump_frames.append(step.index)
+            if deviation > math.dist(before.places[0], after.places[0]):  # it alone is off: the path goes on behind it
+                self.outliers.append(step.index)
             self._runs["pose_jump"].add(self._used - 2, step.index, step.index, deviation, step.seconds)
 
     def _take_pair(self, a: FrameStep, b: FrameStep) -> None:

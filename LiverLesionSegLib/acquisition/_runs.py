@@ -83,6 +83,6 @@ class Runs:
         more = ended._more
         if more is not None:
             rest = describe(more)
-            places = f"{ended._more_count} more places like this, less bad," if ended._more_count > 1 else "One more place like this, less bad,"
-            found.append(replace(rest, advice=f"{places} in frames {more.first_frame}-{more.last_frame}. {rest.advice}"))
+            places = f"{ended._more_count} more places like this" if ended._more_count > 1 else "One more place like this"
+            found.append(replace(rest, advice=f"{places}, less bad: {rest.advice}"))
         return found

@@ -20,6 +20,9 @@ from ._coverage_place import HolePlace, hole_place
 from .quality_settings import CoverageSettings, QualitySettings
 from .region import region_points
 
+BOX_VOXELS = 32
+"""So many voxels or more along a box's shortest side: shares are then right to some percent."""
+
 SAMPLES_PER_VOXEL = 2.0
 """So many samples along a voxel's side, in the image and from frame to frame."""
 
@@ -69,15 +72,14 @@ def map_coverage(
     corners = np.einsum("nij,pj->npi", poses, region_points(shape, calibration))[..., :3]
     grid = _box_grid(box, settings) if box is not None else _sweep_grid(poses, corners, settings, frame)
     voxel = float(grid.spacing_mm[0])
-    rows, columns = _samples(shape, calibration, voxel)
-    pixels = np.stack([columns, rows, np.zeros(len(rows)), np.ones(len(rows))])
+    samples = _Samples(shape, calibration, voxel)
     to_voxel = (ras_to_ijk(grid) @ poses)[:, :3]
     hit, grey = np.zeros(grid.shape, dtype=bool), np.zeros(grid.shape, dtype=np.uint8)
     for number, matrix in zip(numbers, to_voxel, strict=True):
-        inside, index = _voxels(matrix @ pixels, grid.shape)
+        rows, columns, index = samples.voxels(matrix, grid.shape)
         hit.reshape(-1)[index] = True
-        grey.reshape(-1)[index] = sweep.images[number][rows[inside], columns[inside]]
-    region = box_mask(box, grid) if box is not None else hit | _between(to_voxel, corners, pixels, grid, settings)
+        grey.reshape(-1)[index] = sweep.images[number][rows, columns]
+    region = box_mask(box, grid) if box is not None else hit | _between(to_voxel, corners, samples, grid, settings)
     unseen = _holes(hit, voxel, settings.bridge_mm) & region
     share = 1.0 - int(np.count_nonzero(unseen)) / max(int(np.count_nonzero(region)), 1)
     ml = float(np.count_nonzero(unseen)) * grid.voxel_ml
@@ -90,7 +92,7 @@ def map_coverage(
 
 def _box_grid(box: Box, settings: CoverageSettings) -> Grid:
     """On the box's axes, its margin wide enough to see what bridges the box's border."""
-    voxel = max(min(settings.least_voxel_mm, float(box.size.min()) / 16), _voxel_mm(box.size, settings.most_voxels))
+    voxel = max(min(settings.least_voxel_mm, float(box.size.min()) / BOX_VOXELS), _voxel_mm(box.size + 2 * settings.bridge_mm, settings.most_voxels))
     counts = np.ceil((box.size / 2 + settings.bridge_mm) / voxel).astype(int) * 2 + 2
     origin = box.centre - box.axes @ ((counts - 1) / 2 * voxel)
     return grid_from_axes((int(counts[2]), int(counts[1]), int(counts[0])), origin, box.axes, voxel, box.frame)
@@ -118,24 +120,39 @@ def _voxel_mm(size_mm: FloatArray, most_voxels: int) -> float:
     return voxel
 
 
-def _samples(shape: tuple[int, int], calibration: Calibration, voxel: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(P,) rows and columns of pixels that count, close enough to each other that no voxel between them is missed."""
-    rows, columns = pixel_spans(shape, calibration).coordinates()
-    pixel_mm = np.linalg.norm(calibration.image_to_probe[:3, :2], axis=0)
-    step = np.maximum(1, np.floor(voxel / SAMPLES_PER_VOXEL / pixel_mm)).astype(int)
-    taken = (rows % step[1] == 0) & (columns % step[0] == 0)
-    return rows[taken], columns[taken]
+class _Samples:
+    """Pixels that count, so close to each other that no voxel between them is missed, row by row."""
+
+    def __init__(self, shape: tuple[int, int], calibration: Calibration, voxel: float) -> None:
+        rows, columns = pixel_spans(shape, calibration).coordinates()
+        pixel_mm = np.linalg.norm(calibration.image_to_probe[:3, :2], axis=0)
+        step = np.maximum(1, np.floor(voxel / SAMPLES_PER_VOXEL / pixel_mm)).astype(int)
+        taken = (rows % step[1] == 0) & (columns % step[0] == 0)
+        self._rows, self._columns = rows[taken], columns[taken]
+        self._pixels = np.stack([self._columns, self._rows, np.ones(len(self._rows))])
+
+    def voxels(self, matrix: FloatArray, shape: tuple[int, int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) rows and columns of the samples in a grid of (K, J, I) voxels, and flat indices there. matrix: (3, 4) pixel to (i, j, k)."""
+        first, stop = self._rows_near(matrix, shape)
+        points = matrix[:, [0, 1, 3]] @ self._pixels[:, first:stop]
+        near = np.floor(np.clip(points, -2.0, max(shape) + 1.0) + 0.5).astype(np.int64)
+        inside = np.asarray(((near >= 0) & (near < np.array(shape[::-1])[:, None])).all(axis=0))
+        i, j, k = near[:, inside]
+        return self._rows[first:stop][inside], self._columns[first:stop][inside], (k * shape[1] + j) * shape[2] + i
+
+    def _rows_near(self, matrix: FloatArray, shape: tuple[int, int, int]) -> tuple[int, int]:
+        """The part of the samples whose rows may lie in the grid: those between its corners' when they are projected on the image."""
+        plane = np.array(matrix[:, :3])
+        plane[:, 2] = np.cross(plane[:, 0], plane[:, 1])
+        corners = np.array([[i, j, k] for i in (-1, shape[2]) for j in (-1, shape[1]) for k in (-1, shape[0])], dtype=np.float64)
+        _, row, away = np.linalg.solve(plane, (corners - matrix[:, 3]).T)
+        if away.min() > 0 or away.max() < 0:
+            return 0, 0
+        first, stop = np.searchsorted(self._rows, [row.min(), row.max()], side="left")
+        return int(first), int(stop)
 
 
-def _voxels(points: FloatArray, shape: tuple[int, int, int]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which of the (3, P) voxel coordinates (i, j, k) lie in the grid, and the flat indices of their nearest voxels."""
-    near = np.floor(np.clip(points, -2.0, max(shape) + 1.0) + 0.5).astype(np.int64)
-    inside = np.asarray(((near >= 0) & (near < np.array(shape[::-1])[:, None])).all(axis=0))
-    i, j, k = near[:, inside]
-    return inside, (k * shape[1] + j) * shape[2] + i
-
-
-def _between(to_voxel: FloatArray, corners: FloatArray, pixels: FloatArray, grid: Grid, settings: CoverageSettings) -> NDArray[np.bool_]:
+def _between(to_voxel: FloatArray, corners: FloatArray, samples: _Samples, grid: Grid, settings: CoverageSettings) -> NDArray[np.bool_]:
     """What the image passes over on the straight way from each frame to the next, unless they are too far apart for one pass."""
     region = np.zeros(grid.shape, dtype=bool)
     ways = np.linalg.norm(np.diff(corners, axis=0), axis=2).max(axis=1, initial=0.0)
@@ -143,7 +160,7 @@ def _between(to_voxel: FloatArray, corners: FloatArray, pixels: FloatArray, grid
         steps = math.ceil(SAMPLES_PER_VOXEL * 0.75 * ways[number] / float(grid.spacing_mm[0]))
         for share in np.arange(1, steps) / max(steps, 1):
             matrix = (1 - share) * to_voxel[number] + share * to_voxel[number + 1]
-            region.reshape(-1)[_voxels(matrix @ pixels, grid.shape)[1]] = True
+            region.reshape(-1)[samples.voxels(matrix, grid.shape)[2]] = True
     return region
 
 

@@ -46,7 +46,7 @@ def judge_sweep(
     covered = None
     if sweep.images.size:
         steady = reasons == ""
-        steady[list(gate.motion.jump_frames)] = False
+        steady[list(gate.motion.outliers)] = False
         covered = map_coverage(sweep, calibration, matrices, steady, settings.coverage, box=box, frame=path.frame)
         findings += coverage_findings(covered, settings, gate.motion.slow_enough_mm_s)
     return verdict(len(sweep), findings), covered
