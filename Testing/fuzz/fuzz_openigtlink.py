@@ -3,7 +3,8 @@
 Run: python Testing/fuzz/fuzz_openigtlink.py --seconds 60 [--seed 1]. A stream that fails is written to the current folder as failing.igtl.
 
 Each message that is delivered has to equal one that was sent whole. The protocol has no checksum over its header, so that a wrong bit in a name, a
-time stamp or a type that exists cannot be noticed by anyone: there, only what can be recognised is put in.
+time stamp or a type that exists cannot be noticed by anyone: there, only what can be recognised is put in. Bytes are taken out of a message or put
+into it once, since a name that loses a byte and a time stamp that gains one leave the rest in place.
 """
 
 from __future__ import annotations
@@ -97,11 +98,16 @@ def parse(stream: bytes) -> tuple[list[m.Message], str]:
 def damage(messages: list[bytes], rng: random.Random) -> bytes:
     """The messages as one stream, with one to four damages that can be recognised."""
     parts = [bytearray(message) for message in messages]
+    shifted: set[int] = set()
     for _ in range(rng.choice((1, 1, 2, 4))):
         part = rng.choice(parts)
         choice = rng.randrange(10)
         body = range(wire.HEADER_SIZE, len(part))
         at = rng.choice(body) if body else 0
+        if choice in (2, 3, 4):
+            if id(part) in shifted:
+                continue
+            shifted.add(id(part))
         if choice == 0 and body:
             part[at] ^= 1 << rng.randrange(8)
         elif choice == 1 and body:
@@ -123,7 +129,10 @@ def damage(messages: list[bytes], rng: random.Random) -> bytes:
         elif choice == 8:
             part[2:14] = rng.choice((b"NOVELTY", b"", b"\xff\xfe", b"IMAGE\x01", b"GET_CAPABIL")).ljust(12, b"\0")
         else:
-            parts.insert(rng.randrange(len(parts) + 1), bytearray(rng.choice(parts)))
+            again = bytearray(part)
+            parts.insert(rng.randrange(len(parts) + 1), again)
+            if id(part) in shifted:
+                shifted.add(id(again))
     return b"".join(parts)
 
 
