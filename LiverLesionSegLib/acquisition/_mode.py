@@ -15,8 +15,8 @@ _ENOUGH_BETWEEN = 3
 def choose_mode(held: Sequence[Picture | Pose | Text], same_time_s: float, at_last: bool) -> tuple[str, str] | None:
     """(equal or interpolate, why); None while the messages do not tell. at_last: take weaker evidence, as no more can be waited for.
 
-    Pose times strictly between the first and the last image that no image shares speak for a raw tracker. Poses before or after them do not: a
-    server that matched them itself leaves invalid ones out. Without times there is nothing but arrival to go by.
+    Poses that arrived between the first and the last image and share their time with no image speak for a raw tracker, whatever its clock says.
+    Those that arrived before or after do not: the image of such a pose may be gone, or still to come. Without times only arrival is left to go by.
     """
     images = np.array([part.time for part in held if isinstance(part, Picture)])
     poses = np.unique([part.time for part in held if isinstance(part, Pose)])
@@ -32,7 +32,9 @@ def choose_mode(held: Sequence[Picture | Pose | Text], same_time_s: float, at_la
     equal = int((~apart.all(axis=1)).sum())
     if equal >= _ENOUGH_EQUAL or (at_last and equal):
         return "equal", f"{equal} of the first {len(images)} images have poses of exactly their time"
-    between = int((apart.all(axis=0) & (poses > images.min()) & (poses < images.max())).sum())
+    where = [number for number, part in enumerate(held) if isinstance(part, Picture)]
+    inside = [part.time for part in held[where[0] : where[-1]] if isinstance(part, Pose)]
+    between = int((apart.all(axis=0) & np.isin(poses, inside)).sum())
     if not equal and (between >= _ENOUGH_BETWEEN or (at_last and between)):
         return "interpolate", f"the poses among the first {len(images)} images have other times than these"
     return None

@@ -125,6 +125,7 @@ class FrameAssembler:
         held = sum(isinstance(part, Picture) for part in self._held)
         dropped, noted = ({key: count for key, count in dict(counts).items() if count} for counts in (tally.dropped, tally.noted))
         image_clock, pose_clock = self._image_clock.report(), self._pose_clock.report()
+        offset = stream_offset_s(image_clock, pose_clock)
         return AssemblyCounters(
             images=tally.images,
             frames=tally.frames,
@@ -140,9 +141,17 @@ class FrameAssembler:
             image=self._image,
             image_clock=image_clock,
             pose_clock=pose_clock,
-            stream_offset_s=stream_offset_s(image_clock, pose_clock),
-            notes=tuple(SENTENCES[key] for key in (*dropped, *noted) if key in SENTENCES),
+            stream_offset_s=offset,
+            notes=(*(SENTENCES[key] for key in (*dropped, *noted) if key in SENTENCES), *self._clock_notes(offset)),
         )
+
+    def _clock_notes(self, offset_s: float | None) -> list[str]:
+        """What has to be done where the poses' clock is so far from the images' that nothing can be interpolated."""
+        left = (offset_s or 0.0) - self._settings.time_offset_s
+        if not isinstance(self._engine, BetweenTimes) or self._settings.by_arrival or abs(left) <= self._settings.max_gap_s:
+            return []
+        side = "behind" if left > 0 else "ahead of"
+        return [f"The poses' clock is {abs(left):.2f} s {side} the images': synchronise the computers, or match by arrival."]
 
     def _parts(self, message: Message) -> list[Picture | Pose | Text]:
         if isinstance(message, ImageMessage):

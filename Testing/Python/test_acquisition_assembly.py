@@ -64,6 +64,19 @@ def test_no_pose_of_another_time_is_ever_ok_and_no_frame_is_lost(data: st.DataOb
     assert missing <= late + (early if mode == "auto" else 0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.permutations([(n, tool) for n in range(8) for tool in ("", *TOOLS[:2])]))
+def test_any_order_at_all_costs_poses_but_mixes_none(order: list[tuple[int, str]]) -> None:
+    messages = [transform(tool, START + n / 20, pose(n)) if tool else image(START + n / 20) for n, tool in order]
+    frames, assembler = assembled(messages)
+    assert sorted(number_of(frame) for frame in frames) == list(range(8))
+    for frame in frames:
+        assert all(frame.transforms[name][0, 3] == number_of(frame) for name, ok in frame.statuses.items() if ok)
+    counters = assembler.counters()
+    assert counters.images == counters.frames == 8
+    assert sum(counters.poses_ok.values()) + counters.dropped.get("late pose", 0) <= 16
+
+
 @pytest.mark.parametrize("image_last", [False, True])
 def test_twenty_frames_of_an_invalid_tool_that_is_not_sent_have_no_ok_pose(image_last: bool) -> None:
     assembler = FrameAssembler()

@@ -126,6 +126,18 @@ def test_auto_takes_a_server_that_leaves_invalid_poses_out_for_what_it_is() -> N
             assert not frame.statuses.get("ProbeToTracker", False) or shown[round((frame.timestamp - START) * 60)]
 
 
+def test_clocks_that_are_not_synchronised_are_reported_and_arrival_serves() -> None:
+    late = raw_stream(seconds=3, offset_s=7.5)
+    frames, assembler = assembled(late, AssemblySettings())
+    counters = assembler.counters()
+    assert counters.mode == "interpolate" and len(frames) == 75 and counters.images_without_poses == 75
+    assert counters.stream_offset_s == pytest.approx(7.5, abs=0.01) and any("7.50 s behind" in note for note in counters.notes)
+    frames, assembler = assembled(late, AssemblySettings(by_arrival=True))
+    assert sum(frame.statuses.get("ProbeToTracker", False) for frame in frames) >= 73 and not assembler.counters().notes
+    for frame in frames[1:-1]:
+        assert np.abs(frame.transforms["ProbeToTracker"][:3, 3] - trajectory(frame.timestamp)[:3, 3]).max() < 0.1
+
+
 def test_images_without_any_tracker_are_given_out() -> None:
     assembler = FrameAssembler()
     frames = [frame for number in range(100) for frame in assembler.add(image(START + number / 20))]
