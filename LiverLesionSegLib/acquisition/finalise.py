@@ -64,7 +64,10 @@ def finalise(journal: Path, output_path: Path, *, compress: bool, progress: Prog
         raise OutputError(f"{output_path}: another process is still recording to it; end that first.") from error
     except OSError as error:
         raise OutputError(f"{journal}: cannot be read ({error.strerror or error}); check the disk and the permissions.") from error
-    journal.unlink()
+    try:
+        journal.unlink()
+    except OSError as error:
+        sentences = (*sentences, f"{journal.name} is no longer needed but could not be removed ({error.strerror or error}); delete it.")
     return kept, sentences
 
 

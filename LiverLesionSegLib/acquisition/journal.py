@@ -17,8 +17,12 @@ from .frames import TrackedFrame
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that a process has open cannot be removed or replaced by another
+except ImportError:
     fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+LOCKED_BYTE = 1 << 40
+"""Windows locks bytes against reading, so one that no journal has is locked."""
 
 
 class JournalWriter:
@@ -85,6 +89,15 @@ def hold(stream: BinaryIO) -> None:
     """Hold an open journal against other processes, as long as it is open. Raises BlockingIOError when another holds it."""
     if fcntl is not None:
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    at = stream.tell()
+    stream.seek(LOCKED_BYTE)
+    try:
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        raise BlockingIOError(*error.args) from error
+    finally:
+        stream.seek(at)
 
 
 def is_held(path: Path) -> bool:

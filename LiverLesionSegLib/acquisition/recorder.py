@@ -24,6 +24,7 @@ from .frames import TrackedFrame
 from .journal import JournalWriter, is_held, remove_if_empty
 
 LARGEST_SIDE_PX = 8192
+LEAST_FREE_BYTES, LEAST_FREE_SHARE = 256 << 20, 0.02
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,14 +32,15 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class RecorderSettings:
     """queue_bytes: memory for frames that wait for the disk. sync_s: how often the disk is made to keep what it was given.
 
-    least_free_bytes: the recording ends in an orderly way before less than this is free on its disk. expected_bytes_per_s, expected_s: so much has
-    to be free beyond it when the recording begins. compress: the finished file is compressed (a third to a half of the size, for 10 to 20 s of work
-    a minute of 800x600 at 60 frames/s). most_frames: an hour at 60 frames/s; sequence files have a text header that grows with every frame.
+    least_free_bytes: the recording ends in an orderly way before less than this is free on its disk, and does not begin; None: the smaller of 256 MB
+    and 2 % of the disk. expected_bytes_per_s, expected_s: where less than so much is free beyond it at the beginning, that is noted.
+    compress: the finished file is compressed (a third to a half of the size, for 10 to 20 s of work a minute of 800x600 at 60 frames/s).
+    most_frames: an hour at 60 frames/s; sequence files have a text header that grows with every frame.
     """
 
     queue_bytes: int = 256 << 20
     sync_s: float = 0.1
-    least_free_bytes: int = 256 << 20
+    least_free_bytes: int | None = None
     expected_bytes_per_s: float = 30e6
     expected_s: float = 60.0
     compress: bool = False
@@ -46,7 +48,7 @@ class RecorderSettings:
 
     def __post_init__(self) -> None:
         values = (self.queue_bytes, self.sync_s, self.most_frames)
-        if not all(np.isfinite(v) and v > 0 for v in values) or min(self.least_free_bytes, self.expected_bytes_per_s, self.expected_s) < 0:
+        if not all(np.isfinite(v) and v > 0 for v in values) or min(self.least_free_bytes or 0, self.expected_bytes_per_s, self.expected_s) < 0:
             raise InputError("The recorder's queue, sync interval and number of frames must be above zero, and its disk space not below it.")
 
 
@@ -56,7 +58,7 @@ class RecorderState:
 
     frames: written to the journal; bytes: its size. dropped: reason (disk too slow, disk full, write error, image size, too long) -> frames that
     were given and are not in the recording. paused_frames: came during a pause. last_timestamp: of the last frame written, s; NaN before the first.
-    notice: one sentence for the user when the recording ended by itself. notes: of finishing, a sentence for each thing that is not as asked for.
+    notice: one sentence for the user when the recording ended by itself. notes: a sentence for each other thing to know.
     """
 
     phase: str
@@ -81,7 +83,7 @@ class Recorder:
     the recording ends in time. `read_sweep(output_path)` opens what is there, and `recover` finishes it.
 
     Memory: `queue_bytes`. When the disk cannot follow for so long that the queue is full, further frames are dropped, counted and said.
-    header: sequence-level fields of the file. Raises OutputError when something is at `output_path` already, finished or not, or the disk is too
+    header: sequence-level fields of the file. Raises OutputError when something is at `output_path` already, finished or not, or the disk is
     full; SweepError for an ending that is no sweep's. All methods may be called from any thread.
     """
 
@@ -90,7 +92,7 @@ class Recorder:
         self.settings = settings or RecorderSettings()
         self.journal_path = journal_path(self.output_path)
         check_new_recording(self.output_path)
-        _check_space(self.output_path, self.settings)
+        self._least_free, self._notes = _check_space(self.output_path, self.settings)
         self._journal = JournalWriter(self.journal_path, header or {})
         self._changed = threading.Condition()
         self._queue: deque[TrackedFrame] = deque()
@@ -103,7 +105,6 @@ class Recorder:
         self._closing = False
         self._end_reason = ""
         self._notice: str | None = None
-        self._notes: tuple[str, ...] = ()
         self._stopping = threading.Lock()
         self._thread = threading.Thread(target=self._write_frames, name="recorder", daemon=True)
         self._thread.start()
@@ -158,7 +159,8 @@ class Recorder:
                 self._phase = "discarded"
                 advice = self._notice or "check that the scanner is not frozen, the tracker runs and the server sends images."
                 raise SweepError(f"{self.output_path}: no frame arrived, so nothing was recorded; {advice}")
-            _, self._notes = finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
+            _, notes = finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
+            self._notes += notes
             self._phase = "finished"
             return self.output_path
 
@@ -259,7 +261,7 @@ class Recorder:
                 journal.sync()
                 synced_at, synced_frames = time.monotonic(), journal.frames
                 free = shutil.disk_usage(self.journal_path.parent).free
-                if free < settings.least_free_bytes:
+                if free < self._least_free:
                     left = f"only {free / 1e6:.0f} MB are free on its disk; what was written before is kept. Free some space before the next one."
                     return f"{self.journal_path}: the recording ended because {left}", "disk full"
             elif closing and frame is None:
@@ -288,9 +290,17 @@ def check_new_recording(output_path: Path) -> None:
     raise OutputError(f"{output_path}: an unfinished recording to this name is there ({unfinished.name}); {advice}.")
 
 
-def _check_space(output_path: Path, settings: RecorderSettings) -> None:
-    free = shutil.disk_usage(output_path.parent).free
-    needed = settings.least_free_bytes + settings.expected_bytes_per_s * settings.expected_s
-    if free < needed:
-        need = f"a recording of {settings.expected_s:.0f} s may need {needed / 1e9:.2f} GB"
-        raise OutputError(f"{output_path}: {free / 1e9:.2f} GB are free on this disk, and {need}; free some space or record to another disk.")
+def _check_space(output_path: Path, settings: RecorderSettings) -> tuple[int, tuple[str, ...]]:
+    """How many bytes are to stay free, and what is to be noted of the disk. Raises OutputError when they are not free now."""
+    disk = shutil.disk_usage(output_path.parent)
+    least = settings.least_free_bytes
+    if least is None:
+        least = min(LEAST_FREE_BYTES, int(LEAST_FREE_SHARE * disk.total))
+    where = f"{output_path}: {disk.free / 1e9:.2f} GB are free on this disk"
+    if disk.free < least:
+        raise OutputError(f"{where}, less than the {least / 1e9:.2f} GB that have to stay free; free some space or record to another disk.")
+    room_s = (disk.free - least) / settings.expected_bytes_per_s if settings.expected_bytes_per_s else float("inf")
+    if room_s >= settings.expected_s:
+        return least, ()
+    rate = f"{settings.expected_bytes_per_s / 1e6:.0f} MB/s"
+    return least, (f"{where}, room for {room_s:.0f} s at {rate}, and as much again is needed to finish the file; free some space.",)

@@ -99,7 +99,8 @@ def _line(status: SessionStatus) -> str:
         return f"{status.frames} frames; {status.receiver.last_error or 'connecting'}"
     if not status.frames:
         return "connected; no image has come yet"
-    return status.problem or f"{status.frames} frames, {status.receiver.fps:.1f} a second"
+    notes = " ".join(status.recorder.notes) if status.recorder is not None else ""
+    return status.problem or f"{status.frames} frames, {status.receiver.fps:.1f} a second. {notes}".strip()
 
 
 def _nothing(error: Exception, options: argparse.Namespace, status: SessionStatus) -> str:

@@ -96,7 +96,7 @@ def transform_lines(sweep: Sweep, name: str, frame: int) -> list[tuple[str, str]
     matrix, ok = sweep.transforms[name][frame], sweep.statuses[name][frame]
     if not np.isfinite(matrix).any() and not ok:
         return [(f"{name}TransformStatus", "MISSING")]
-    text = " ".join(number_text(x) for x in matrix.reshape(-1))
+    text = " ".join(map(number_text, matrix.reshape(-1).tolist()))
     return [(f"{name}Transform", text), (f"{name}TransformStatus", "OK" if ok else "INVALID")]
 
 
@@ -115,5 +115,5 @@ def frame_lines(sweep: Sweep, frame: int) -> list[tuple[str, str]]:
 
 def number_text(x: float) -> str:
     """The shortest text that reads back as the same number, whole numbers without a point."""
-    value = float(x)
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 and str(value) != "-0.0" else repr(value)
+    text = repr(float(x))
+    return text[:-2] if text.endswith(".0") and text != "-0.0" else text

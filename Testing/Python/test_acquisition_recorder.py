@@ -227,8 +227,11 @@ def test_settings_and_places_are_refused_in_one_sentence(tmp_path: Path) -> None
     ]:
         with pytest.raises(error, match=text):
             Recorder(path, SMALL)
-    with pytest.raises(OutputError, match=r"are free on this disk, and a recording of 60 s may need"):
-        Recorder(tmp_path / "a.igs.mha", RecorderSettings(expected_bytes_per_s=1e15))
+    with pytest.raises(OutputError, match=r"are free on this disk, less than the .* that have to stay free"):
+        Recorder(tmp_path / "a.igs.mha", RecorderSettings(least_free_bytes=1 << 60))
+    small = Recorder(tmp_path / "a.igs.mha", replace(SMALL, expected_bytes_per_s=1e15))
+    assert "room for 0 s" in small.state().notes[0]
+    small.discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -400,8 +403,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.parametrize("least_free", [0, 2 << 20])
-def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path, least_free: int) -> None:
+@pytest.mark.parametrize("least_free", [0, None, 2 << 20])
+def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path, least_free: int | None) -> None:
     path, shape = small_disk / "a.igs.mha", (200, 300)
     recorder = Recorder(path, replace(SMALL, least_free_bytes=least_free, sync_s=0.001))
     for number in itertools.count():
