@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..progress import IsCancelled, Progress
 from ..reconstruction import Reconstruction, ReconstructionSettings, Reconstructor, reconstruct
+from ..reconstruction.settings import check_spacing
 from ..types import Calibration, Sweep, Volume
 from .frames import TrackedFrame
 from .growing_volume import GrowingState, GrowingVolume
@@ -25,16 +26,17 @@ from .growing_volume import GrowingState, GrowingVolume
 class LiveVolumeSettings:
     """How the live volume is made.
 
-    reconstruction: how frames become a volume, finally; live the same, but without hole filling and with `threads` threads, so that receiving and
-        recording keep a core.
+    reconstruction: how frames become a volume, finally; live the same, but without hole filling, with `threads` threads, so that receiving and
+        recording keep a core, and with voxels of at least `spacing_mm`: a preview shows no more, and finer ones cost memory and time to grow.
     preview_hz: how often the preview is renewed while frames come, 0 for never; preview_voxels: its greatest size, about.
     queue_bytes: images that may wait. What comes beyond is left out of the live volume (never of the recording) and counted as behind.
     """
 
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
+    spacing_mm: float = 1.0
     threads: int = 1
     preview_hz: float = 8.0
-    preview_voxels: int = 1_000_000
+    preview_voxels: int = 2_000_000
     queue_bytes: int = 64 * 2**20
 
     def __post_init__(self) -> None:
@@ -65,13 +67,15 @@ class LiveVolume:
     """Adds frames in a thread of its own; `add`, `preview` and `counters` return at once, whatever the reconstruction is doing.
 
     The frames that go in are those of `frame_poses` on the finished sweep, but for frames that the queue had no room for. The live volume grows on
-    the voxel lattice of its first frame, as the extent of the sweep is not known before its end; `result` gives the one of the recording.
+    a lattice of its own, as the extent of the sweep is not known before its end; `result` gives the volume of the recording.
     """
 
     def __init__(self, calibration: Calibration, settings: LiveVolumeSettings | None = None) -> None:
         self.calibration = calibration
         self.settings = settings or LiveVolumeSettings()
-        self._live = dataclasses.replace(self.settings.reconstruction, threads=self.settings.threads, hole_filling=None)
+        wanted = self.settings.reconstruction
+        i, j, k = (max(spacing, self.settings.spacing_mm) for spacing in check_spacing(wanted.spacing_mm))
+        self._live = dataclasses.replace(wanted, spacing_mm=(i, j, k), threads=self.settings.threads, hole_filling=None)
         self._changed = threading.Condition()
         self._closed = False
         self._died = False

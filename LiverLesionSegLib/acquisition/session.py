@@ -26,7 +26,7 @@ from .recorder import Recorder, RecorderSettings, RecorderState
 State = Literal["connecting", "receiving", "recording", "paused", "stopped", "closed"]
 """stopped: the recording has ended by itself (`SessionStatus.problem` says why, or its number of frames is reached) and waits for `stop`."""
 
-GET_S = 0.05
+GET_S = 0.1
 """The consumer looks up this often while nothing arrives."""
 
 DRAIN_S = 10.0

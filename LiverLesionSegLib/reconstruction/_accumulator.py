@@ -247,16 +247,23 @@ class Accumulator:
                 list(pool.map(divide, edges[:-1], edges[1:]))
         return values, weights
 
-    def grown(self, shape: tuple[int, int, int], offset_ijk: NDArray[np.int64]) -> Accumulator:
-        """A larger accumulator with this one's content at `offset_ijk`; this one stays as it is."""
+    def grown(
+        self, shape: tuple[int, int, int], offset_ijk: NDArray[np.int64], first_ijk: NDArray[np.int64], stop_ijk: NDArray[np.int64]
+    ) -> Accumulator:
+        """A larger accumulator with this one's voxels from `first_ijk` to `stop_ijk` - 1, moved by `offset_ijk`; this one stays as it is.
+
+        Only they are copied: memory that was never written to costs nothing, and so growing generously does not.
+        """
         larger = Accumulator(shape, self.spans, self.settings)
         larger.hits = self.hits
-        part = tuple(slice(int(a), int(a) + n) for a, n in zip(offset_ijk[::-1], self.shape, strict=True))
+        first, stop = np.maximum(first_ijk, 0)[::-1], np.minimum(stop_ijk[::-1], self.shape)
+        here = tuple(slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))
+        there = tuple(slice(int(a + o), int(b + o)) for a, b, o in zip(first, stop, offset_ijk[::-1], strict=True))
         if self.settings.compounding == "mean":
-            larger.sums[part] = self.sums
+            larger.sums[there] = self.sums[here]
         else:
-            larger.values[part] = self.values
-            larger.weights[part] = self.weights
+            larger.values[there] = self.values[here]
+            larger.weights[there] = self.weights[here]
         return larger
 
 

@@ -127,7 +127,9 @@ class Reconstructor:
         if estimate_memory(_kji(wish_stop - wish_low), self.settings) > limit:
             wish_low, wish_stop = np.minimum(need_low, self._start), np.maximum(need_stop, old_stop)
             refuse_too_large((wish_stop - wish_low - 1) * spacing, spacing, self.settings)
-        return old.grown(_kji(wish_stop - wish_low), self._start - wish_low), wish_low
+        # All pixels so far lie between these, but for a hair on either side.
+        first, last = self._low - 1 - self._start, self._stop + 1 - self._start
+        return old.grown(_kji(wish_stop - wish_low), self._start - wish_low, first, last), wish_low
 
     def _shown(self) -> tuple[Accumulator, Grid]:
         if self._accumulator is None or self._lattice is None:

@@ -74,7 +74,7 @@ def test_the_final_volume_is_the_one_of_the_file(tmp_path, interpolation, compou
     frames[3].statuses["ProbeToTracker"] = False
     chosen = ReconstructionSettings(interpolation=interpolation, compounding=compounding)
     path = tmp_path / "sweep.igs.mha"
-    with LiveVolume(calibration, LiveVolumeSettings(chosen, preview_voxels=10**8)) as live:
+    with LiveVolume(calibration, LiveVolumeSettings(chosen, spacing_mm=0.5, preview_voxels=10**8)) as live:
         for frame in frames:
             assert live.add(frame)
         assert live.wait()
@@ -256,7 +256,7 @@ def test_adding_never_waits_and_what_does_not_fit_is_counted(monkeypatch):
 
 def test_previews_are_renewed_at_their_rate_and_can_be_switched_off():
     frames, calibration = moving_frames(5, count=40)
-    with LiveVolume(calibration, LiveVolumeSettings(preview_hz=50.0, preview_voxels=2000)) as live:
+    with LiveVolume(calibration, LiveVolumeSettings(preview_hz=50.0, spacing_mm=0.5, preview_voxels=2000)) as live:
         for frame in frames:
             live.add(frame)
             time.sleep(0.005)
@@ -294,7 +294,7 @@ def test_the_same_frames_as_the_reconstructor_itself():
     poses = frame_poses(sweep_of(frames), calibration)
     for frame, matrix in zip(frames, poses.image_to_reference, strict=True):
         alone.add(frame.image, matrix)
-    with LiveVolume(calibration, LiveVolumeSettings(preview_voxels=10**8)) as live:
+    with LiveVolume(calibration, LiveVolumeSettings(preview_voxels=10**8, spacing_mm=0.5)) as live:
         for frame in frames:
             live.add(frame)
         assert live.wait()

@@ -27,15 +27,15 @@ SMALL = (48, 64)
 
 def test_load_in_short_form(tmp_path):
     """60 frames/s of 800x600 with 3 transforms, the consumer stalling at random, recorded and reconstructed."""
-    load = run_load(tmp_path, seconds=3.0)
-    assert (load.judged.received, load.judged.lost, load.judged.mismatched) == (180, 0, 0)
+    load = run_load(tmp_path, seconds=2.0)
+    assert (load.judged.received, load.judged.lost, load.judged.mismatched) == (120, 0, 0)
     assert load.stalls > 0
     assert not load.status.receiver.dropped
     volume = load.status.volume
-    assert volume.added + volume.waiting + volume.behind == volume.offered == 180
+    assert volume.added + volume.waiting + volume.behind == volume.offered == 120
     assert load.status.volume.previews > 0
-    assert load.final_frames == 180
-    assert load.status.quality.frames == 180
+    assert load.final_frames == 120
+    assert load.status.quality.frames == 120
     assert load.status.problem == ""
 
 
@@ -174,9 +174,8 @@ def test_stop_does_not_wait_for_poses_that_never_come(tmp_path, spine_sweep_path
         Session("127.0.0.1", server.port, record_to=tmp_path / "a.igs.mha") as session,
     ):
         until(lambda: session.status().frames >= 20)
-        begin = time.monotonic()
         session._drain(session._recorder)
-        assert time.monotonic() - begin < 5
+        assert session._drained.is_set(), "not only because waiting has a limit"
         session.stop()
 
 
