@@ -19,7 +19,7 @@ from ..sweep.journal_format import FrameText, JournalReader
 from ..sweep.leftovers import commonest_size, journal_path, reading_losses, sweep_text
 from .journal import hold
 
-SPARE_BYTES = 64 << 20
+SPARE_BYTES = 1 << 20
 TEXT_BYTES_PER_FRAME = 4096
 
 
