@@ -20,6 +20,7 @@ from .messages import ImageMessage, TrackingDataMessage, TransformMessage
 IMAGE_FRAME, WORLD_FRAME = "Image", "Reference"
 TOOL_6D = 2
 LONGEST_PASS_S = 86400.0
+SHORTEST_STEP_S = 1e-4
 CUT_NAME = 20
 
 
@@ -47,7 +48,7 @@ def timeline(sweep: Sweep, fps: float | None) -> Timeline:
     times = sweep.timestamps
     with np.errstate(invalid="ignore"):
         steps = np.diff(times)
-    forward = steps[np.isfinite(steps) & (steps > 0)]
+    forward = steps[np.isfinite(steps) & (steps > SHORTEST_STEP_S)]
     if not forward.size:
         raise SweepError(f"{sweep.source or 'sweep'}: its frames have no times to go by; give the rate with --fps.")
     usual = float(np.median(forward))

@@ -279,7 +279,7 @@ def test_a_timeline_never_goes_back_and_keeps_the_recorded_times(values: list[fl
     times = np.array(values)
     sweep = Sweep(np.zeros((len(times), 0, 0), np.uint8), {}, {}, times, np.ones(len(times), bool))
     steps = np.diff(times)
-    if not (steps > 0).any():
+    if not (steps > 1e-4).any():  # no scanner is that fast: these are no times
         with pytest.raises(SweepError, match="--fps"):
             timeline(sweep, None)
         return

@@ -35,7 +35,7 @@ def replaying(*words: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            line = process.stderr.readline()
+            line = next(line for line in process.stderr if "%" not in line)  # a slow computer shows its progress first
             found = re.fullmatch(r"liverlesionseg replay: listening on 127\.0\.0\.1:(\d+), \d+ frames of (?:Image|Liver)_Reference\n", line)
             assert found, line
             yield process, int(found[1])
