@@ -50,7 +50,7 @@ def is_rigid(matrices: FloatArray, tolerance: float = 1e-2) -> NDArray[np.bool_]
 
 
 def _is_rigid_one(values: list[float], tolerance: float) -> bool:
-    """The rule of `is_rigid` for the 16 numbers of one matrix: live frames ask for one at a time, for which array operations take ten times as long."""
+    """The rule of `is_rigid` for the 16 numbers of one matrix: live frames ask for one at a time, where array operations are ten times slower."""
     a, b, c, x, d, e, f, y, g, h, i, z, p, q, r, s = values
     return (
         abs(x) < math.inf > abs(y)
@@ -180,19 +180,20 @@ def oriented_markups_to_ras(orientation: Any, coordinate_system: str) -> FloatAr
 
 def rigid_from_quaternion(position: Any, quaternion: Any) -> FloatArray:
     """(4, 4) from a `position` (3,) mm and a `quaternion` (4,) x, y, z, w of any length; NaN where the quaternion is zero or not finite."""
-    x, y, z, w = (float(value) for value in quaternion)
+    x, y, z, w = map(float, quaternion)
+    right, anterior, superior = map(float, position)
     length = math.sqrt(x * x + y * y + z * z + w * w)
-    matrix = np.eye(4)
     if not (math.isfinite(length) and length > 0):
         return np.full((4, 4), np.nan)
     x, y, z, w = x / length, y / length, z / length, w / length
-    matrix[:3, :3] = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    return np.array(
+        (
+            (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), right),
+            (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), anterior),
+            (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), superior),
+            (0.0, 0.0, 0.0, 1.0),
+        )
     )
-    matrix[:3, 3] = position
-    return matrix
 
 
 def quaternion_of(matrix: FloatArray) -> tuple[float, float, float, float]:
@@ -223,10 +224,14 @@ def interpolate_rigid(a: FloatArray, b: FloatArray, fraction: float) -> FloatArr
 
     The rotation is spherical linear interpolation (Shoemake, 1985), the shorter way round.
     """
-    x, y, z, w = quaternion_of(a[:3, :3].T @ b[:3, :3])
-    sine = math.sqrt(x * x + y * y + z * z)
-    half = math.atan2(sine, w) * fraction
-    scale = math.sin(half) / sine if sine > 1e-12 else fraction
-    matrix = rigid_from_quaternion((1 - fraction) * a[:3, 3] + fraction * b[:3, 3], (x * scale, y * scale, z * scale, math.cos(half)))
-    matrix[:3, :3] = a[:3, :3] @ matrix[:3, :3]
-    return matrix
+    start, end = quaternion_of(a), quaternion_of(b)
+    cosine = sum(p * q for p, q in zip(start, end, strict=True))
+    # a quaternion and its negative are the same rotation: of the two, the nearer one gives the shorter way
+    sign, cosine = math.copysign(1.0, cosine), min(abs(cosine), 1.0)
+    sine = math.sqrt(1 - cosine * cosine)
+    angle = math.atan2(sine, cosine)
+    before, after = 1 - fraction, fraction
+    if sine > 1e-6:
+        before, after = math.sin(before * angle) / sine, math.sin(after * angle) / sine
+    turned = [before * p + sign * after * q for p, q in zip(start, end, strict=True)]
+    return rigid_from_quaternion((1 - fraction) * a[:3, 3] + fraction * b[:3, 3], turned)

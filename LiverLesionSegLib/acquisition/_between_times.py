@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -92,7 +92,7 @@ class BetweenTimes:
                 return
         rigid = pose.valid and bool(is_rigid(pose.matrix, self._limits.rigid_tolerance))
         self._tally.noted["not rigid"] += pose.valid and not rigid
-        track.append(replace(pose, valid=rigid, checked=True))
+        track.append(Pose(pose.name, pose.time, pose.arrival, pose.matrix, rigid, checked=True))
 
     def _ready(self, now: float) -> Iterator[TrackedFrame]:
         while self._images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -135,6 +136,6 @@ class Tally:
 def _without_pixel_size(matrix: FloatArray) -> FloatArray:
     """An image's matrix with its columns as unit vectors; NaN where one has no length."""
     result = np.array(matrix, dtype=np.float64)
-    with np.errstate(all="ignore"):
-        result[:3, :3] /= np.sqrt((result[:3, :3] ** 2).sum(axis=0))
+    lengths = [math.sqrt(sum(x * x for x in column)) for column in result[:3, :3].T.tolist()]
+    result[:3, :3] = result[:3, :3] / lengths if all(lengths) else np.nan
     return result
