@@ -40,7 +40,8 @@ class ImageRule:
         dark = is_dark(step.sample, self._settings.dark_level)
         if dark:
             self._dark_count += 1
-            self._dark.add(step.index, step.index, step.index, 0.0, step.seconds)
+            run = self._dark.add(step.index, step.index, step.index, 0.0, step.seconds)
+            run.value = run.last_frame - run.first_frame + 1
         elif self._before is not None and step.repeats and not self._before_dark:
             self._add_repeat(self._before, step)
         self._before_dark = dark
@@ -72,9 +73,8 @@ class ImageRule:
 
     def _describe_dark(self, run: Run) -> Finding:
         refuse = self._dark_count > self._settings.dark_share_refuse * self._frames
-        count = run.last_frame - run.first_frame + 1
         advice = f"The image is black ({run.place}); check gain, freeze button and cable, keep the probe in contact, and scan this part again."
-        return Finding("dark_frames", "refuse" if refuse else "warn", run.first_frame, run.last_frame, count, 0, advice)
+        return Finding("dark_frames", "refuse" if refuse else "warn", run.first_frame, run.last_frame, run.value, 0, advice)
 
     def _describe_frozen(self, run: Run) -> Finding:
         refuse = self._frozen_count > self._settings.frozen_share_refuse * self._frames

@@ -84,5 +84,5 @@ class Runs:
         if more is not None:
             rest = describe(more)
             places = f"{ended._more_count} more places like this" if ended._more_count > 1 else "One more place like this"
-            found.append(replace(rest, advice=f"{places}, less bad: {rest.advice}"))
+            found.append(replace(rest, advice=f"{places}, no worse: {rest.advice}"))
         return found

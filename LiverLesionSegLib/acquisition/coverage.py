@@ -70,17 +70,20 @@ def map_coverage(
     numbers = np.flatnonzero(usable)
     poses = np.asarray(matrices)[numbers]
     corners = np.einsum("nij,pj->npi", poses, region_points(shape, calibration))[..., :3]
+    kept = _in_passes(corners, settings.span_mm)
+    numbers, poses, corners = numbers[kept], poses[kept], corners[kept]
     grid = _box_grid(box, settings) if box is not None else _sweep_grid(poses, corners, settings, frame)
     voxel = float(grid.spacing_mm[0])
     samples = _Samples(shape, calibration, voxel)
-    to_voxel = (ras_to_ijk(grid) @ poses)[:, :3]
+    apart = _apart(corners, voxel / (2 * SAMPLES_PER_VOXEL))
+    to_voxel = (ras_to_ijk(grid) @ poses[apart])[:, :3]
     hit, grey = np.zeros(grid.shape, dtype=bool), np.zeros(grid.shape, dtype=np.uint8)
-    for number, matrix in zip(numbers, to_voxel, strict=True):
+    for number, matrix in zip(numbers[apart], to_voxel, strict=True):
         rows, columns, index = samples.voxels(matrix, grid.shape)
         hit.reshape(-1)[index] = True
         grey.reshape(-1)[index] = sweep.images[number][rows, columns]
-    region = box_mask(box, grid) if box is not None else hit | _between(to_voxel, corners, samples, grid, settings)
-    unseen = _holes(hit, voxel, settings.bridge_mm) & region
+    region = box_mask(box, grid) if box is not None else hit | _between(to_voxel, corners[apart], samples, grid, settings)
+    unseen = _holes(hit, voxel, max(settings.bridge_mm, voxel)) & region
     share = 1.0 - int(np.count_nonzero(unseen)) / max(int(np.count_nonzero(region)), 1)
     ml = float(np.count_nonzero(unseen)) * grid.voxel_ml
     if not unseen.any():
@@ -88,6 +91,28 @@ def map_coverage(
     size, centre = _largest_ball(unseen, grid)
     place = hole_place(centre, size, poses, numbers, corners, shape, calibration)
     return Coverage(grid, region, hit, unseen, grey, share, ml, size, centre, place, box)
+
+
+def _in_passes(corners: FloatArray, span_mm: float) -> NDArray[np.bool_]:
+    """(n,) which frames lie near the one before or behind them; all where none does. A lone pose far away must not make the map coarse."""
+    near = _ways(corners) <= span_mm
+    kept = np.append(near, False) | np.append(False, near)
+    return kept if kept.any() else np.ones(len(corners), dtype=bool)
+
+
+def _apart(corners: FloatArray, least_mm: float) -> NDArray[np.intp]:
+    """The frames that are at least so far from the last one taken, and the ends: the others, of a probe at rest, would show nothing new."""
+    taken = [0]
+    for number in range(1, len(corners) - 1):
+        if np.abs(corners[number] - corners[taken[-1]]).max() >= least_mm:
+            taken.append(number)
+    return np.unique([*taken, len(corners) - 1])
+
+
+def _ways(corners: FloatArray) -> FloatArray:
+    """(n - 1,) mm that the (n, P, 3) points move at most from each frame to the next."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.linalg.norm(np.diff(corners, axis=0), axis=2).max(axis=1, initial=0.0))
 
 
 def _box_grid(box: Box, settings: CoverageSettings) -> Grid:
@@ -155,7 +180,7 @@ class _Samples:
 def _between(to_voxel: FloatArray, corners: FloatArray, samples: _Samples, grid: Grid, settings: CoverageSettings) -> NDArray[np.bool_]:
     """What the image passes over on the straight way from each frame to the next, unless they are too far apart for one pass."""
     region = np.zeros(grid.shape, dtype=bool)
-    ways = np.linalg.norm(np.diff(corners, axis=0), axis=2).max(axis=1, initial=0.0)
+    ways = _ways(corners)
     for number in np.flatnonzero(ways <= settings.span_mm):
         steps = math.ceil(SAMPLES_PER_VOXEL * 0.75 * ways[number] / float(grid.spacing_mm[0]))
         for share in np.arange(1, steps) / max(steps, 1):

@@ -19,7 +19,7 @@ __all__ = ["CoverageSettings", "QualitySettings", "check_sweep", "judge_sweep"]
 def check_sweep(sweep: Sweep, calibration: Calibration, settings: QualitySettings | None = None, *, box: Box | None = None) -> Quality:
     """Judge a sweep, and how much it saw of `box` (in the reference frame), or of all that it spans.
 
-    Raises SweepError when no frame has a usable pose.
+    Raises SweepError when no frame has a usable pose, CalibrationError when no pixel counts, BoxError when the box is in another frame.
     """
     return judge_sweep(sweep, calibration, settings, box=box)[0]
 
@@ -27,7 +27,7 @@ def check_sweep(sweep: Sweep, calibration: Calibration, settings: QualitySetting
 def judge_sweep(
     sweep: Sweep, calibration: Calibration, settings: QualitySettings | None = None, *, box: Box | None = None
 ) -> tuple[Quality, Coverage | None]:
-    """`check_sweep`, and the map of coverage; None for a sweep without images. Raises SweepError when no frame has a usable pose."""
+    """`check_sweep`, and the map of coverage; None for a sweep without images."""
     settings = settings or QualitySettings()
     where = sweep.source or "sweep"
     path = pose_path(tuple(sweep.transforms), calibration, where)

@@ -49,7 +49,8 @@ def draw_trajectory(path: Path, sweep: Sweep, calibration: Calibration, quality:
     figure = Figure(figsize=(13, 7.6), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     plot: Any = figure.add_axes((0.0, 0.27, 0.60, 0.66), projection="3d", computed_zorder=False)
-    colors = _colormap()(Normalize(0, max(float(speed.max(initial=0.0)), 1.0))(speed))
+    top_speed = max(1.2 * float(np.percentile(speed, 95)), 1.0)
+    colors = _colormap()(Normalize(0, top_speed)(speed))
     shown = np.unique(np.linspace(0, len(used) - 1, OUTLINES).astype(int))
     closed = np.concatenate([outline, outline[:, :1]], axis=1)
     plot.add_collection3d(Line3DCollection(closed[shown], colors=colors[shown], linewidths=0.8, alpha=0.6, zorder=1))
@@ -59,9 +60,9 @@ def draw_trajectory(path: Path, sweep: Sweep, calibration: Calibration, quality:
         top = outline[index, np.argmin(outline[index, :, 2])]
         plot.text(*top, f" {name}, frame {used[index]} ", color=INK, fontsize=9, ha=side, va="bottom")
     listed = quality.findings[:SHOWN_FINDINGS]
-    _mark_places(plot, listed, used, centre)
+    _mark_places(plot, listed, used, centre, 0.13 * float(np.ptp(outline[..., 2])))
     _dress(plot, closed)
-    _draw_timeline(figure.add_axes((0.07, 0.085, 0.50, 0.16)), listed, used, speed, colors, len(sweep))
+    _draw_timeline(figure.add_axes((0.07, 0.085, 0.50, 0.18)), listed, used, np.minimum(speed, top_speed), colors, top_speed, len(sweep))
     _write_findings(figure, quality, listed)
     name = Path(sweep.source).name or "Sweep"
     figure.text(0.02, 0.955, f"{name}: {len(used)} of {len(sweep)} frames can be used", color=INK, fontsize=13)
@@ -114,16 +115,15 @@ def _colormap() -> Any:
     return colormaps["viridis_r"]
 
 
-def _mark_places(plot: Any, listed: tuple[Finding, ...], used: NDArray[np.intp], centre: FloatArray) -> None:
+def _mark_places(plot: Any, listed: tuple[Finding, ...], used: NDArray[np.intp], centre: FloatArray, step: float) -> None:
     """On the way of the centre, the stretch of each finding in its colour; its number beside the middle, on its own line so that none is hidden."""
-    step = 0.16 * max(float(np.ptp(centre[:, 2])), 60.0)
     for number, finding in enumerate(listed, start=1):
         first, last = _stretch(finding, used)
         color = MARK_COLORS[finding.severity]
         track = centre[first : last + 1]
         plot.plot(*track.T, color=color, linewidth=9, alpha=0.6, solid_capstyle="round", zorder=1.5)
         at = track[len(track) // 2]
-        label = at + np.array([0.0, 0.0, step * (0.6 + (number - 1) % 4) * (-1 if number % 2 else 1)])
+        label = at + np.array([0.0, 0.0, step * (0.7 + (number - 1) % 4) * (-1 if number % 2 else 1)])
         plot.plot(*np.stack([at, label]).T, color=color, linewidth=1, zorder=4)
         plot.text(*label, str(number), zorder=5, **_disc(color))
 
@@ -158,23 +158,24 @@ def _dress(plot: Any, points: FloatArray) -> None:
     plot.locator_params(nbins=5)
 
 
-def _draw_timeline(plot: Any, listed: tuple[Finding, ...], used: NDArray[np.intp], speed: FloatArray, colors: FloatArray, frames: int) -> None:
+def _draw_timeline(
+    plot: Any, listed: tuple[Finding, ...], used: NDArray[np.intp], speed: FloatArray, colors: FloatArray, top: float, frames: int
+) -> None:
     """Speed by frame number, and a bar from the first to the last frame of every finding."""
     from matplotlib.collections import LineCollection
 
-    top = max(float(speed.max(initial=0.0)) * 1.1, 1.0)
     points = np.column_stack([used, speed])
     if len(points) > 1 and speed.any():
         plot.add_collection(LineCollection(list(np.stack([points[:-1], points[1:]], axis=1)), colors=colors[1:], linewidths=2.5))
     else:
         plot.text(0.5, 0.3, "no speeds: the sweep's times cannot be used", transform=plot.transAxes, ha="center", color=INK, fontsize=9)
-    row = 0.17 * top
+    row = 0.2 * top
     for number, finding in enumerate(listed, start=1):
         y = top + row * (len(listed) - number + 0.7)
         first, last = finding.first_frame or 0, finding.last_frame or 0
         color = MARK_COLORS[finding.severity]
         plot.plot([first - 0.4, last + 0.4], [y, y], color=color, linewidth=4, solid_capstyle="butt")
-        plot.text(-0.028 * frames, y, str(number), **_disc(color) | {"fontsize": 6})
+        plot.text(-0.028 * frames, y, str(number), **_disc(color) | {"fontsize": 5})
         plot.axvspan(first - 0.4, last + 0.4, ymax=y / (top + row * (len(listed) + 0.4)), color=color, alpha=0.08, linewidth=0)
     plot.set_xlim(-0.045 * frames, frames - 0.5)
     plot.set_ylim(0, top + row * (len(listed) + 0.4))

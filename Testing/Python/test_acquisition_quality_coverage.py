@@ -180,6 +180,23 @@ def test_a_spike_does_not_count_as_seen_or_as_swept() -> None:
     assert {f.kind for f in check_sweep(sweep, WIDE).findings} == {"pose_jump"}
 
 
+@pytest.mark.parametrize("where", [0, 39])
+@pytest.mark.parametrize("far", [300.0, 1e9, 1e200])
+def test_a_wild_pose_at_an_end_does_not_blur_the_map(where: int, far: float) -> None:
+    z = np.concatenate([np.arange(20) * 1.0, 29 + np.arange(20) * 1.0])
+    matrices = np.array(planes(z).transforms["ProbeToReference"])
+    matrices[where, 1, 3] += far
+    wild = replace(planes(z), transforms={"ProbeToReference": matrices})
+    assert mapped(wild, WIDE).hole_mm == pytest.approx(10.0, abs=1.2)
+
+
+def test_a_probe_at_rest_changes_nothing() -> None:
+    z = np.concatenate([np.arange(20) * 1.0, np.full(500, 19.0), 27 + np.arange(10) * 1.0])
+    rested, moving = mapped(planes(z), WIDE), mapped(planes(np.delete(z, slice(20, 520))), WIDE)
+    assert (rested.hit == moving.hit).all()
+    assert rested.hole_mm == moving.hole_mm
+
+
 def test_a_box_of_another_frame_is_refused() -> None:
     with pytest.raises(BoxError, match="in frame Other but the sweep in Reference"):
         coverage_of(planes(np.arange(30) * 1.0), box=Box([0.0, 0.0, 0.0], np.eye(3), [10.0, 10.0, 10.0], "Other"))
