@@ -194,6 +194,6 @@ def _grey(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     if plane.shape[2] == 1:
         return plane[..., 0]
     if plane.shape[2] not in (3, 4):
-        raise ImageRefused(f"image of {plane.shape[2]} components")
+        raise ImageRefused("image of 2 components" if plane.shape[2] == 2 else "image of many components")
     red, green, blue = (plane[..., c].astype(np.uint16) for c in range(3))
     return ((77 * red + 150 * green + 29 * blue + 128) >> 8).astype(np.uint8)

@@ -20,6 +20,12 @@ LOST.flags.writeable = False
 
 SENTENCES = {
     "image of 16 bits": "16-bit images were refused: set the scanner or the server to send 8-bit B-mode.",
+    "image of 32 bits": "32-bit images were refused: set the scanner or the server to send 8-bit B-mode.",
+    "image of 64 bits": "64-bit images were refused: set the scanner or the server to send 8-bit B-mode.",
+    "image of signed pixels": "Images of signed pixels were refused: set the scanner or the server to send unsigned 8-bit B-mode.",
+    "image of 2 components": "Images of two components were refused: send grey, RGB or RGBA.",
+    "image of many components": "Images of more than four components were refused: send grey, RGB or RGBA.",
+    "empty image": "Images without pixels were refused: check that the scanner is connected to the server.",
     "image of several slices": "Images of several slices were refused: send two-dimensional frames, not a volume.",
     "image without time": "Images came without a time of their own and carry that of their arrival: poses match them less exactly.",
     "image time went back": "The images' times went backwards: the sender's clock was set; speed and gaps cannot be judged there.",
@@ -29,6 +35,8 @@ SENTENCES = {
     "not rigid": "Poses that are no rigid motion were not used: check what the server sends under that name.",
     "late pose": "Poses came after their frame had been given out and were not used.",
     "pose without time": "Poses came without a time and cannot be matched to images by it: choose the mode `interpolate`.",
+    "repeated pose time": "Poses with the time of the one before were left out: the tracker sends faster than its clock counts.",
+    "pose time went back": "The poses' times went backwards: the tracker's clock was set; images around that have no pose.",
     "large turn between poses": "The probe turned far between two poses, so what lies between them is uncertain: move more slowly.",
     "other image stream": "Images of a second device were left out: name the one to record.",
     "too many transforms": "More transforms came than can be kept: have the server send those of the tools in use.",
@@ -92,8 +100,9 @@ class Tally:
             return second
         if not (first.valid and second.valid):
             return second if first.valid else first
-        if np.abs(first.matrix - second.matrix).max() <= 1e-3:
-            return first
+        with np.errstate(all="ignore"):
+            if np.abs(first.matrix - second.matrix).max() <= 1e-3:
+                return first
         self.noted["conflicting poses"] += 1
         return Pose(first.name, first.time, first.arrival, LOST, valid=False)
 
@@ -137,5 +146,6 @@ def _without_pixel_size(matrix: FloatArray) -> FloatArray:
     """An image's matrix with its columns as unit vectors; NaN where one has no length."""
     result = np.array(matrix, dtype=np.float64)
     lengths = [math.sqrt(sum(x * x for x in column)) for column in result[:3, :3].T.tolist()]
-    result[:3, :3] = result[:3, :3] / lengths if all(lengths) else np.nan
+    with np.errstate(all="ignore"):
+        result[:3, :3] = result[:3, :3] / lengths if all(lengths) else np.nan
     return result

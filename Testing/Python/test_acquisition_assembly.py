@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from assembly_streams import START, image, plus_frame, pose, transform
@@ -159,6 +161,29 @@ def test_what_is_no_rigid_motion_is_not_ok(matrix: np.ndarray) -> None:
     assert assembler.counters().noted == {"not rigid": 1}
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(), min_size=16, max_size=16), st.floats(), st.text(max_size=30), st.sampled_from(["equal", "interpolate", "auto"]))
+def test_any_numbers_and_names_at_all_are_survived(numbers: list[float], odd: float, name: str, mode: str) -> None:
+    matrix = np.array(numbers).reshape(4, 4)
+    metadata = {"ATo" + name: name, f"{name}Transform": name, "AToBTransform": " ".join(map(str, numbers)), f"{name}Index": name}
+    messages: list[Message] = []
+    for n in range(4):
+        time = START + n / 20
+        picture = image(time, device=f"{name}_Reference", **metadata)
+        messages += [
+            ImageMessage(picture.device, time, time, 2, metadata, array=picture.array, matrix=matrix),
+            transform(name, time, matrix),
+            transform("AToB", time, matrix),
+            PositionMessage(name, time, time, position=np.array([odd, 1, 2]), quaternion=np.array([odd, 0, 0, 1])),
+            TrackingDataMessage(name, time, time, 2, metadata, elements=((name, 1, matrix),)),
+            transform("ProbeToTracker", time + 0.001, matrix),
+        ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frames, _ = assembled(messages, AssemblySettings(mode=mode))
+    assert len(frames) == 4 and all(np.isfinite(frame.transforms[key]).all() for frame in frames for key, ok in frame.statuses.items() if ok)
+
+
 def test_tracking_data_is_named_as_transforms_and_cut_names_are_whole_again() -> None:
     elements = (("Probe", 2, pose(1)), ("ReferenceToTracker", 2, pose(2)), ("LongStylusTipToTrack", 2, pose(3)), ("Gone", 2, pose(4)))
     metadata = {"LongStylusTipToTrackerIndex": "2", "GoneStatus": "MISSING", "ReferenceToTrackerStatus": "OK"}
@@ -262,6 +287,7 @@ def test_images_that_cannot_be_b_mode_are_refused_and_colour_becomes_grey() -> N
     ]:
         frames, assembler = sent(pixels)
         assert frames == [] and assembler.counters().dropped == {reason: 1} and assembler.counters().images == 1
+        assert "refused" in assembler.counters().notes[0]
 
 
 def test_one_image_stream_is_taken() -> None:
