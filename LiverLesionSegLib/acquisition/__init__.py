@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .quality import check_sweep
     from .quality_settings import QualitySettings
     from .receiver import Receiver, ReceiverCounters, ReceiverSettings
+    from .replay import ReplayCounters, ReplayServer, ReplaySettings
 
 __all__ = [
     "LiveQuality",
@@ -21,6 +22,9 @@ __all__ = [
     "Receiver",
     "ReceiverCounters",
     "ReceiverSettings",
+    "ReplayCounters",
+    "ReplayServer",
+    "ReplaySettings",
     "TrackedFrame",
     "check_sweep",
     "sweep_of",
@@ -34,6 +38,9 @@ _HOMES = {
     "Receiver": "receiver",
     "ReceiverCounters": "receiver",
     "ReceiverSettings": "receiver",
+    "ReplayCounters": "replay",
+    "ReplayServer": "replay",
+    "ReplaySettings": "replay",
     "TrackedFrame": "frames",
     "check_sweep": "quality",
     "sweep_of": "frames",
