@@ -260,13 +260,13 @@ class ReplayServer:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
+            if len(self._clients) >= self.settings.most_clients:
+                self._counts["refused"] += 1
+                connection.close()
+                return
+            client = ReplayClient(connection, self.settings.header, self._clock())
         except OSError:  # it has gone again
             return
-        if len(self._clients) >= self.settings.most_clients:
-            self._counts["refused"] += 1
-            connection.close()
-            return
-        client = ReplayClient(connection, self.settings.header, self._clock())
         self._clients.append(client)
         self._selector.register(connection, selectors.EVENT_READ, client)
 
