@@ -50,6 +50,8 @@ class MotionRule:
         if not step.usable:
             return
         self._used += 1
+        if self._last and self._last[-1].timed != step.timed:  # from here on moments are counted in frames
+            self._last.clear()
         self._last.append(step)
         jumped_before = self._jumped
         if len(self._last) == 3:

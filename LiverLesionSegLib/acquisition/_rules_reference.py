@@ -70,6 +70,7 @@ class ReferenceJumpRule:
                     usual = self._step_before if self._step_before is not None else np.zeros(3)
                     alone = math.dist(step.places[0] - before.places[0], usual) > ALONE_SHARE * moved
                     near = step.index - before.index <= NEAR_FRAMES
+                    near = near and not (step.timed and step.moment - before.moment > self._settings.gap_warn_s)
                     run.note = _Jump(old, centre, alone and near, self._used)
             run_open = self._jumps.open
             if run_open is not None and run_open.note.alone and self._used - run_open.last == STAYED_AFTER:

@@ -171,6 +171,12 @@ def test_unusable_times_are_said(times: np.ndarray) -> None:
     assert "time" in finding.advice
 
 
+def test_times_that_stop_being_usable_are_no_jump() -> None:
+    times = np.arange(60) / 20
+    times[30] = np.nan
+    assert [f.kind for f in check_sweep(good(step_mm=1.0, timestamps=times), CALIBRATION).findings] == ["tracking_gap"]
+
+
 def test_without_images_or_reference() -> None:
     sweep = good(images=np.zeros((60, 0, 0), np.uint8))
     assert check_sweep(sweep, CALIBRATION).verdict == "pass"

@@ -78,6 +78,15 @@ def test_a_missing_box_file_is_bad_input(capsys: pytest.CaptureFixture[str], fol
     assert "absent.mrk.json" in capsys.readouterr().err
 
 
+def test_a_trajectory_of_tracker_data_alone(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
+    write_sweep(folder / "blind.igs.mha", good(images=np.zeros((60, 0, 0), np.uint8)))
+    (tmp_path / "coverage.png").write_bytes(b"of an earlier sweep")
+    code, found = check(capsys, folder, "blind", "--pictures", tmp_path)
+    assert (code, set(found["outputs"])) == (0, {"trajectory"})
+    assert "coverage" not in found
+    assert [p.name for p in tmp_path.iterdir()] == ["trajectory.png"]
+
+
 @pytest.mark.parametrize("what", ["one usable frame", "no times", "no findings", "turned box", "nothing seen", "many findings"])
 def test_pictures_of_odd_sweeps(what: str, tmp_path: Path) -> None:
     sweep, box = good(), None

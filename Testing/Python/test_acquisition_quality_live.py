@@ -12,6 +12,7 @@ from conftest import real_data
 from quality_cases import CALIBRATION, DAMAGE, changed, detached, frames_of, good, patient_moved, reference_spike, taken, translations
 
 from LiverLesionSegLib.acquisition import LiveQuality, QualitySettings, TrackedFrame, check_sweep
+from LiverLesionSegLib.acquisition.quality_settings import CoverageSettings
 from LiverLesionSegLib.errors import SweepError
 from LiverLesionSegLib.phantom import PhantomSettings, simulate_case
 from LiverLesionSegLib.sweep import read_plus_config, read_sweep
@@ -22,6 +23,8 @@ RECORDINGS = {
     "nwire": ("plus/NwirePhantomFreehand.igs.mha", "plus/PlusDeviceSet_NwirePhantomFreehand_vtkVolumeReconstructorTest2.xml"),
     "liver": ("liver/LiverFreehandA.igs.mha", "liver/LiverFreehand_config.xml"),
 }
+COARSE = QualitySettings(coverage=CoverageSettings(most_voxels=60_000))
+"""Where coverage is not what is asked for."""
 SWEEPS = [*RECORDINGS, "phantom", "by hand"]
 
 
@@ -61,7 +64,7 @@ def test_damage_is_found_live_as_in_the_file(name: str, damage: str) -> None:
         sweep = replace(sweep, timestamps=seconds * max(1.0, 3.0 / seconds[-1]))
     if name == "spine" and damage == "thinned":
         sweep, calibration = case("liver")
-    whole = check_sweep(harm(sweep), calibration)
+    whole = check_sweep(harm(sweep), calibration, COARSE)
     found = {finding.kind for finding in whole.findings}
     assert kind in found
     live, news = listened(harm(sweep), calibration)
@@ -91,7 +94,7 @@ def test_at_any_moment_live_is_the_check_of_what_came_so_far(name: str) -> None:
         for n, frame in enumerate(frames_of(harmed), start=1):
             live.add(frame)
             if n % 23 == 0:
-                so_far = check_sweep(taken(harmed, np.arange(n)), calibration)
+                so_far = check_sweep(taken(harmed, np.arange(n)), calibration, COARSE)
                 assert live.quality().findings == without_coverage(so_far)
 
 
@@ -103,7 +106,7 @@ def test_a_detached_reference_is_told_from_a_spike_and_from_a_moved_patient(name
         (reference_spike, "warn", "fixed to the liver"),
         (patient_moved, "warn", "field generator was moved"),
     ):
-        found = [f for f in check_sweep(harm(sweep), calibration).findings if f.kind == "reference_jump"]
+        found = [f for f in check_sweep(harm(sweep), calibration, COARSE).findings if f.kind == "reference_jump"]
         assert [f.severity for f in found] == [severity]
         assert word in found[0].advice
         assert found[0].value == pytest.approx(20.1 if severity == "refuse" else 12.7, abs=4.0)
