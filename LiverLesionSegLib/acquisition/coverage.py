@@ -23,6 +23,9 @@ from .region import region_points
 BOX_VOXELS = 32
 """So many voxels or more along a box's shortest side: shares are then right to some percent."""
 
+NEARLY_ALL = 0.98
+"""Of what was judged: notches in its border need no mention then."""
+
 SAMPLES_PER_VOXEL = 2.0
 """So many samples along a voxel's side, in the image and from frame to frame."""
 
@@ -32,7 +35,7 @@ class Coverage:
     """grid: of the map. region: (K, J, I) what is judged; hit: where a pixel was; unseen: the region's holes; grey: uint8, what a pixel showed.
 
     share_seen: of the region; unseen_ml; hole_mm: diameter of the largest ball of unseen tissue, 0 without a hole; hole_centre: (3,) mm;
-    place: where that is, told by frames; box: what was judged, None for what the sweep spans.
+    place: where that is, told by frames; box: what was judged, None for what the sweep spans. notch_mm: smaller holes are notches in its border.
     """
 
     grid: Grid
@@ -46,6 +49,16 @@ class Coverage:
     hole_centre: FloatArray | None = None
     place: HolePlace | None = None
     box: Box | None = None
+    notch_mm: float = 0.0
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, and the largest hole, for a person."""
+        what = "the box" if self.box is not None else "what the sweep spans"
+        text = f"{100 * self.share_seen:.0f} % of {what} was seen"
+        if self.place is None or (self.hole_mm < self.notch_mm and self.share_seen > NEARLY_ALL):
+            return f"{text}, without a hole that hole filling leaves open"
+        return f"{text}, {self.unseen_ml:.1f} mL of it not; the largest hole is {self.hole_mm:.0f} mm across, {self.place.where}"
 
 
 def map_coverage(
@@ -90,7 +103,7 @@ def map_coverage(
         return Coverage(grid, region, hit, unseen, grey, share, ml, box=box)
     size, centre = _largest_ball(unseen, grid)
     place = hole_place(centre, size, poses, numbers, corners, shape, calibration)
-    return Coverage(grid, region, hit, unseen, grey, share, ml, size, centre, place, box)
+    return Coverage(grid, region, hit, unseen, grey, share, ml, size, centre, place, box, 2 * settings.bridge_mm)
 
 
 def _in_passes(corners: FloatArray, span_mm: float) -> NDArray[np.bool_]:

@@ -255,10 +255,7 @@ def draw_coverage(path: Path, coverage: Coverage, title: str) -> None:
         plot.set_title(f"cut at {names[axis]} = {at}" if len(names[axis]) == 1 else f"cut {at} {names[axis]}", color=INK, fontsize=10)
         plot.tick_params(colors=INK, labelsize=8)
     what = "box" if coverage.box is not None else "what the sweep spans"
-    lines = [title, f"{100 * coverage.share_seen:.0f} % of {what} was seen, {coverage.unseen_ml:.1f} mL of it not"]
-    if coverage.place is not None:
-        lines[1] += f"; the largest hole is {coverage.hole_mm:.0f} mm across, {coverage.place.where}"
-    figure.suptitle("\n".join(lines), color=INK, fontsize=12)
+    figure.suptitle(f"{title}\n{coverage.sentence}", color=INK, fontsize=12)
     border = Line2D([], [], color=BOX_COLOR if coverage.box is not None else INK, linestyle="dashed", label=f"border of {what}")
     handles: list[Any] = [Patch(color="#808080", label="seen"), Patch(color=UNSEEN_COLOR, label="not seen"), border]
     handles += [Line2D([], [], color=HOLE_COLOR, linewidth=2.4, label="largest hole")] if hole.any() else []

@@ -63,8 +63,7 @@ def _report_coverage(coverage: Coverage, run: Run) -> None:
         "largest_hole_mm": round(coverage.hole_mm, 1),
         "largest_hole_at": [round(value, 1) for value in coverage.hole_centre.tolist()] if coverage.hole_centre is not None else None,
     }
-    hole = f"largest hole {coverage.hole_mm:.0f} mm across, {coverage.place.where}" if coverage.place is not None else "no hole"
-    run.summary.append(f"Seen of the {of}: {100 * coverage.share_seen:.0f} %, {hole}")
+    run.summary.append(f"Coverage: {coverage.sentence}")
 
 
 def _report_time_offset(sweep: Sweep, calibration: Calibration, run: Run) -> None:
