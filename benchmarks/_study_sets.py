@@ -89,8 +89,6 @@ def _make_case(place: Path, wanted: StudySet, number: int, background: tuple[Pat
         frames = (int(wanted.background[0] * len(sweep)), int(wanted.background[1] * len(sweep)))
         case = insert_lesion(sweep, read_plus_config(background[1]).calibration, seed, wanted.settings, frame_range=frames)
     files = write_case(place, name, case)
-    # Freehand frames lie up to some mm apart; without filling the gaps, less than half of some boxes is seen.
-    files.config.write_text(files.config.read_text(encoding="utf-8").replace('FillHoles="OFF"', 'FillHoles="ON"'), encoding="utf-8")
     row = case_row(name, case, files, wanted.split)
     done.write_text(json.dumps(row), encoding="utf-8")
     print(f"{name}: {case.lesion_ml:.2f} mL, {case.echogenicity}", flush=True)

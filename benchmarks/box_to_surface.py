@@ -88,7 +88,6 @@ def main() -> None:
         for number in range(options.cases):
             case = simulate_case(9000 + number, PhantomSettings())
             files = write_case(Path(name), f"case{number}", case)
-            files.config.write_text(files.config.read_text(encoding="utf-8").replace('FillHoles="OFF"', 'FillHoles="ON"'), encoding="utf-8")
             volume = reconstruct_files(files.sweep, files.config)
             for turn in range(options.rounds + 1):
                 masks = {}

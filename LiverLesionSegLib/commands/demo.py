@@ -1,4 +1,4 @@
-"""`demo`: the whole path on a simulated patient, from the sweep's file to the lesion in a navigation scene, with figures and a report."""
+"""`demo`: the whole path on a simulated patient, from an OpenIGTLink connection to the lesion in a navigation scene, figures and a report."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import output_folder
+from ..sweep.journal_format import JOURNAL_SUFFIX
 from .arguments import random_seed
 from .demo_report import write_report
+from .loopback import record_over_loopback
 from .reconstruct import reconstruct_sweep
 from .run import Run
 from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
@@ -17,7 +19,7 @@ from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_netwo
 DEMO_SEED = 7
 RESULTS = (
     *("report.html", "scene.mrb", "navigation.png", "slices.png", "lesion.seg.nrrd", "lesion.stl", "volume.nrrd", "volume_weights.nrrd"),
-    *("demo.igs.mha", "demo_truth.nrrd", "demo_roi.mrk.json", "config.xml"),
+    *("demo.igs.mha", f"demo.igs.mha{JOURNAL_SUFFIX}", "scanner.igs.mha", "demo_truth.nrrd", "demo_roi.mrk.json", "config.xml"),
 )
 
 
@@ -48,11 +50,15 @@ def run(options: argparse.Namespace, run: Run) -> int:
     with run.stage("phantom"):
         case = simulate_case(options.seed, PhantomSettings(), progress=run.progress)
         paths = write_case(folder, "demo", case)
+        scanner = paths.sweep.replace(folder / "scanner.igs.mha")
+    with run.stage("record"):
+        run.found["record"] = record_over_loopback(scanner, paths.config, paths.sweep, run)
+    run.output("sweep", paths.sweep)
     with run.stage("check"):
         sweep, calibration = read_sweep(paths.sweep), read_plus_config(paths.config).calibration
         quality = check_sweep(sweep, calibration)
     run.found.update(verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
-    volume = reconstruct_sweep(paths.sweep, paths.config, run, argparse.Namespace(fill_holes=True))
+    volume = reconstruct_sweep(paths.sweep, paths.config, run, argparse.Namespace())
     write_weights(folder / "volume_weights.nrrd", volume)
     write_volume(folder / "volume.nrrd", volume)
     run.output("volume", folder / "volume.nrrd")
@@ -102,6 +108,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.output("slices", folder / "slices.png")
     write_report(folder / "report.html", folder, run, scores, title)
     run.output("report", folder / "report.html")
+    received = run.found["record"]
+    run.summary.append(f"{received['frames']} frames received over OpenIGTLink, {received['lost']} lost")
     run.summary.append("Dice against the simulated truth: " + ", ".join(f"{name} {score.dice:.3f}" for name, score in scores.items()))
     run.summary += run.found.get("notes", [])
     return 0

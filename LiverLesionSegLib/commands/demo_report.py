@@ -33,6 +33,7 @@ def write_report(path: Path, folder: Path, run: Run, scores: Mapping[str, Overla
         _table(("method", "Dice", "precision", "recall", "volume difference", "mL", "truth mL"), rows),
         _picture(folder / "slices.png", "Slices through the box with the contours of the truth and of every method"),
         "<h2>The sweep</h2>",
+        f"<p>Received over OpenIGTLink on this computer: {run.found['record']['frames']} frames, {run.found['record']['lost']} lost.</p>",
         f"<p>Check: <b>{run.found['verdict']}</b>; {run.found['frames_used']} frames used, {sum(run.found['frames_skipped'].values())} skipped.</p>",
         _table(("finding", "severity", "advice"), findings) if findings else "",
         "<h2>Seconds per stage</h2>",

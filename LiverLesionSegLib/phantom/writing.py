@@ -67,7 +67,8 @@ def write_config(path: Path, calibration: Calibration, spacing_mm: float = 0.5) 
         "ReferenceCoordinateFrame": calibration.reference_frame,
         "Interpolation": "LINEAR",
         "CompoundingMode": "MEAN",
-        "FillHoles": "OFF",
+        # Freehand frames lie up to some mm apart; with the gaps left open, less than half of some boxes would be seen.
+        "FillHoles": "ON",
         "OutputSpacing": _numbers([spacing_mm] * 3),
     }
     if calibration.clip_px is not None:
