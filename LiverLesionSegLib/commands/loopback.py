@@ -61,8 +61,7 @@ def record_over_loopback(source: Path, config: Path, output: Path, run: Run) -> 
 def _listening(process: subprocess.Popen[str], source: Path) -> tuple[int, int]:
     """Port and number of frames, from the line that `replay` prints."""
     lines: Queue[str] = Queue()
-    assert process.stderr is not None
-    threading.Thread(target=lambda stream: [lines.put(line) for line in stream], args=(process.stderr,), daemon=True).start()
+    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
     until, last = time.monotonic() + START_S, "no message"
     while time.monotonic() < until:
         try:
@@ -75,3 +74,9 @@ def _listening(process: subprocess.Popen[str], source: Path) -> tuple[int, int]:
         if found:
             return int(found[1]), int(found[2])
     raise SweepError(f"{source}: could not be served over OpenIGTLink ({last.strip()[:200]}); check that programs may listen on this computer.")
+
+
+def _pump(process: subprocess.Popen[str], lines: Queue[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.put(line)
