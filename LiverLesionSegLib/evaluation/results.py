@@ -34,11 +34,22 @@ MEASURES: Mapping[str, Measure] = {
 
 
 @dataclass(frozen=True)
+class LesionResult:
+    """One lesion of the truth under one method: its volume, the diameter of the ball of equal volume, the Dice of what was found of it."""
+
+    volume_ml: float
+    diameter_mm: float
+    dice: float
+    detected: bool
+
+
+@dataclass(frozen=True)
 class MethodResult:
     """One method on one box of one case.
 
     measures: keys of MEASURES -> value, NaN where undefined. undefined: key -> why, one sentence. seconds: stage -> s, warm compute.
     seconds in `measures` is their sum. error: why the method gave nothing, one sentence, or "". place: box number.
+    lesions: those of the truth, as `lesions.lesions_of` gives them; false_lesions: parts of the mask that lie on none of them.
     """
 
     method: str
@@ -51,6 +62,8 @@ class MethodResult:
     threshold: float | None = None
     warnings: tuple[str, ...] = ()
     error: str = ""
+    lesions: tuple[LesionResult, ...] = ()
+    false_lesions: int = 0
 
 
 @dataclass(frozen=True)
