@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from .boxes import case_box, lesion_free_box
 from .loading import LoadedCase, load_case, mask_onto_grid, reconstruct_files
-from .table import Case, read_cases
+from .prediction import probability_of
+from .table import BadCase, Case, read_cases, read_cases_and_bad
 
-__all__ = ["Case", "LoadedCase", "case_box", "lesion_free_box", "load_case", "mask_onto_grid", "read_cases", "reconstruct_files"]
+__all__ = [
+    "BadCase",
+    "Case",
+    "LoadedCase",
+    "case_box",
+    "lesion_free_box",
+    "load_case",
+    "mask_onto_grid",
+    "probability_of",
+    "read_cases",
+    "read_cases_and_bad",
+    "reconstruct_files",
+]

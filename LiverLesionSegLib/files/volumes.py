@@ -177,13 +177,20 @@ def write_label_volume(path: Path, mask: Mask) -> None:
 
 
 def read_mask(path: Path) -> Mask:
-    """The non-zero voxels of a label map or of a `.seg.nrrd` with one segment. Raises VolumeError, for several labels too."""
+    """The non-zero voxels of a label map or of a `.seg.nrrd` with one segment. Raises VolumeError, for several labels too.
+
+    A label other than 1 is kept as provenance["label"], for those to whom it matters.
+    """
     array, grid, metadata = _read(path)
     labels = np.unique(array)
-    if len(labels[labels != 0]) > 1:
-        raise VolumeError(f"{path}: holds {len(labels[labels != 0])} labels; give a mask of one lesion (0 and one other value).")
+    labels = labels[labels != 0]
+    if len(labels) > 1:
+        raise VolumeError(f"{path}: holds {len(labels)} labels; give a mask of one lesion (0 and one other value).")
     try:
         provenance = json.loads(metadata.get(PROVENANCE_KEY, "{}"))
     except ValueError:
         provenance = {}
-    return Mask(array != 0, grid, provenance if isinstance(provenance, dict) else {})
+    provenance = provenance if isinstance(provenance, dict) else {}
+    if len(labels) and labels[0] != 1:
+        provenance["label"] = float(labels[0])
+    return Mask(array != 0, grid, provenance)

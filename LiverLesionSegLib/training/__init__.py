@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..cohort import probability_of
 from .card import model_card
 from .curve import draw_curve, epochs_done, read_curve
 from .dataset import TrainingCase, dataset_name, write_dataset
 from .export import ExportSettings, export_cases
 from .nnunet import TrainSettings, Workplace, begun, prepare, prepare_once, results_folder, train, workplace_for
-from .tuning import Tuned, exported_cases, probability_of, tune
+from .tuning import Tuned, exported_cases, tune
 
 __all__ = [
     "ExportSettings",

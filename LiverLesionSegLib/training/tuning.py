@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cohort import Case, LoadedCase, case_box, load_case, mask_onto_grid, read_cases
-from ..errors import BoxError, InputError
+from ..cohort import Case, LoadedCase, case_box, load_case, mask_onto_grid, probability_of, read_cases
+from ..errors import InputError
 from ..evaluation.curves import BestF1, VoxelCurves
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
-from ..segmentation.boxes import whole_box
-from ..segmentation.crop import crop, onto_volume
-from ..types import Box, Mask, Probability, Threshold
+from ..types import Box, Mask, Threshold
 
 if TYPE_CHECKING:
     from ..segmentation.predictor import Predictor
@@ -42,23 +40,6 @@ class Tuned:
     curves: VoxelCurves
     details: dict[str, Any]
     agreeing_paths: tuple[str, ...] = ()
-
-
-def probability_of(loaded: LoadedCase, box: Box, predictor: Predictor, *, cancelled: IsCancelled | None = None) -> tuple[Probability, Box]:
-    """The shipped path: crop, network, back onto the volume's voxels. A model of whole volumes gets all that was seen, whatever the box.
-
-    Returns the probability and the box that was looked at. Raises BoxError naming the case when less than half of the box was seen.
-    """
-    bundle = predictor.bundle
-    settings = bundle.crop_settings
-    if bundle.whole_volume:
-        box, settings = whole_box(loaded.volume), replace(settings, least_seen=0.0)
-    try:
-        cropped = crop(loaded.volume, box, settings, cancelled=cancelled)
-    except BoxError as error:
-        raise BoxError(f"Case {loaded.name}: {error}") from error
-    probability = predictor.predict(cropped, cancelled=cancelled)
-    return onto_volume(probability, loaded.volume.grid, box, cropped.margin_mm), box
 
 
 def tune(
