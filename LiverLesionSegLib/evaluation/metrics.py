@@ -1,4 +1,4 @@
-"""Overlap of a mask with the truth. Undefined is NaN, never 0 or 1 by accident.
+"""Overlap and volume of a mask against the truth. Undefined is NaN, never 0 or 1 by accident.
 
 Definitions: Taha and Hanbury, "Metrics for evaluating 3D medical image segmentation", BMC Medical Imaging 15:29, 2015.
 """
@@ -17,7 +17,10 @@ from ..types import Mask
 
 @dataclass(frozen=True)
 class Overlap:
-    """dice, precision, recall in [0, 1]; relative_volume_difference = (mask - truth) / truth, signed; volumes in mL."""
+    """dice, precision, recall, iou in [0, 1]; relative_volume_difference = (mask - truth) / truth, signed; volumes in mL.
+
+    volumetric_similarity = 1 - |mask - truth| / (mask + truth), in [0, 1], of the volumes alone.
+    """
 
     dice: float
     precision: float
@@ -25,12 +28,15 @@ class Overlap:
     relative_volume_difference: float
     volume_ml: float
     truth_ml: float
+    iou: float
+    volumetric_similarity: float
 
 
 def overlap(mask: Mask, truth: Mask) -> Overlap:
     """Overlap of two masks on the same grid. Raises VolumeError when the grids differ.
 
-    Both empty: Dice is NaN. No mask voxel: precision is NaN. No truth voxel: recall and relative volume difference are NaN.
+    Both empty: Dice, IoU and volumetric similarity are NaN. No mask voxel: precision is NaN. No truth voxel: recall and relative volume difference
+    are NaN.
     """
     if not same_grid(mask.grid, truth.grid):
         raise VolumeError("The mask and the truth lie on different grids; resample one onto the other's grid first.")
@@ -41,9 +47,16 @@ def overlap(mask: Mask, truth: Mask) -> Overlap:
         precision=_ratio(common, found),
         recall=_ratio(common, present),
         relative_volume_difference=_ratio(found - present, present),
-        volume_ml=mask.volume_ml,
-        truth_ml=truth.volume_ml,
+        volume_ml=found * mask.grid.voxel_ml,
+        truth_ml=present * truth.grid.voxel_ml,
+        iou=_ratio(common, found + present - common),
+        volumetric_similarity=_ratio(2 * min(found, present), found + present),
     )
+
+
+def equal_volume_diameter_mm(volume_ml: float) -> float:
+    """Diameter of the ball of that volume, mm; NaN for no volume, which is no ball."""
+    return float(np.cbrt(6000.0 * volume_ml / math.pi)) if volume_ml > 0 else math.nan
 
 
 def _ratio(part: int, whole: int) -> float:

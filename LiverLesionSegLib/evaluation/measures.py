@@ -1,0 +1,59 @@
+"""Every measure of one mask against the truth, with the reason for each that is undefined."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import VolumeError
+from ..geometry import spacing_kji_mm
+from ..types import Mask
+from .metrics import overlap
+from .surface_distances import distances_between
+
+TOLERANCE_MM = 2.0
+"""Of the normalised surface Dice."""
+
+_BOTH_EMPTY = "Neither the mask nor the truth has a voxel."
+_MASK_EMPTY = "The mask is empty."
+_TRUTH_EMPTY = "The truth is empty."
+_DISTANCES = ("hd_mm", "hd95_mm", "assd_mm")
+
+
+def measures_of(mask: Mask, truth: Mask, *, within: NDArray[np.bool_] | None = None) -> tuple[dict[str, float], dict[str, str]]:
+    """(measures, undefined): every key of `results.MEASURES` but seconds, NaN where undefined, and for each of those one sentence why.
+
+    Definitions are in `metrics` and `surface_distances`. Where one of the two is empty, Dice, IoU, volumetric similarity
+    and surface Dice are 0 by definition; distances are undefined, as is what is relative to the empty one.
+    within: (K, J, I) bool, the voxels that count, or None for all; both masks are cut to it. Raises VolumeError when the grids or shapes differ.
+    """
+    if within is not None:
+        if within.shape != truth.grid.shape:
+            raise VolumeError(f"The part that counts is {within.shape} but the truth {truth.grid.shape} (K, J, I); give both on one grid.")
+        mask, truth = (Mask(one.array & within, one.grid) for one in (mask, truth))
+    found = overlap(mask, truth)
+    distances = distances_between(mask.array, truth.array, spacing_kji_mm(truth.grid))
+    measures = {
+        "dice": found.dice,
+        "iou": found.iou,
+        "precision": found.precision,
+        "recall": found.recall,
+        "rvd": abs(found.relative_volume_difference),
+        "rvd_signed": found.relative_volume_difference,
+        "volumetric_similarity": found.volumetric_similarity,
+        "hd_mm": distances.hausdorff_mm(),
+        "hd95_mm": distances.hausdorff_mm(95),
+        "assd_mm": distances.mean_mm(),
+        "nsd_2mm": distances.surface_dice(TOLERANCE_MM),
+        "volume_ml": found.volume_ml,
+    }
+    return measures, {key: _reason(key, found.volume_ml, found.truth_ml) for key, value in measures.items() if math.isnan(value)}
+
+
+def _reason(key: str, mask_ml: float, truth_ml: float) -> str:
+    if not mask_ml and not truth_ml:
+        return _BOTH_EMPTY
+    empty = _TRUTH_EMPTY if mask_ml else _MASK_EMPTY
+    return f"{empty[:-1]}, so there is no surface to measure from." if key in _DISTANCES else empty
