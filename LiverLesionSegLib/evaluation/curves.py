@@ -2,11 +2,15 @@
 
 Every voxel is one prediction. Probabilities are counted in bins that are evenly spaced in log-odds, so that both ends, where networks put most
 voxels, are resolved; a bin's lower edge is a threshold t, and what is predicted there is exactly probability >= t.
+
+One case's counts are kept sparsely, in coarser bins whose edges are edges of the fine ones: a few dozen kB stand for its volume whenever cases are
+drawn again, left out or split anew.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +35,12 @@ def _edges() -> NDArray[np.float32]:
 
 EDGES = _edges()
 
+COARSENING = 16
+"""Fine bins in one bin of a case's counts; 0.0015 in log-odds, under 0.0004 in probability."""
+
+RELIABILITY_BINS = 15
+"""As in Guo et al., "On calibration of modern neural networks", ICML 2017."""
+
 
 @dataclass(frozen=True)
 class BestF1:
@@ -40,6 +50,41 @@ class BestF1:
     f1: float
     precision: float
     recall: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Does a probability of p hold for a share p of the voxels? Bins of equal width over [0, 1], those without a voxel left out.
+
+    low, high: a bin's edges; predicted: its mean probability; observed: its share of lesion voxels; voxels: how many. expected_error and
+    maximum_error: mean, by voxels, and largest |predicted - observed|; brier: mean squared error of the probabilities. reason: why they are NaN.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    voxels: tuple[int, ...]
+    expected_error: float
+    maximum_error: float
+    brier: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CaseCounts:
+    """One case's voxels by probability: bins (n,) indices of EDGES in increasing order, lesion and background (n,) voxels in each."""
+
+    case: str
+    bins: NDArray[np.int32]
+    lesion: NDArray[np.int64]
+    background: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        shapes = {self.bins.shape, self.lesion.shape, self.background.shape}
+        increasing = bool(np.all(np.diff(self.bins.astype(np.int64)) > 0)) and (not self.bins.size or 0 <= self.bins[0] <= self.bins[-1] < len(EDGES))
+        if len(shapes) != 1 or self.bins.ndim != 1 or not increasing or min(self.lesion.min(initial=0), self.background.min(initial=0)) < 0:
+            raise InputError(f"Case {self.case}: its counts by probability are damaged; evaluate it again.")
 
 
 class VoxelCurves:
@@ -65,6 +110,18 @@ class VoxelCurves:
         """Add another's counts."""
         self.lesion += other.lesion
         self.background += other.background
+
+    def add_counts(self, counts: CaseCounts) -> None:
+        """Add one case's counts. Curves of them are exact at the coarser edges; within a bin, voxels count as ties."""
+        self.lesion[counts.bins] += counts.lesion
+        self.background[counts.bins] += counts.background
+
+    def counts(self, case: str) -> CaseCounts:
+        """What was counted, in the coarser bins that are kept for a case. Bins of probability 0 and 1 stay by themselves."""
+        starts = np.unique(np.concatenate([[0, 1], np.arange(COARSENING, len(EDGES), COARSENING), [len(EDGES) - 1]]))
+        lesion, background = (np.add.reduceat(counted, starts) for counted in (self.lesion, self.background))
+        filled = (lesion + background) > 0
+        return CaseCounts(case, starts[filled].astype(np.int32), lesion[filled], background[filled])
 
     def _at_least(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(true positives, false positives) when everything at or above each edge is called lesion, from the highest edge down."""
@@ -106,3 +163,45 @@ class VoxelCurves:
         f1[thresholds <= 0] = -1.0
         best = len(f1) - 1 - int(np.argmax(f1[::-1]))
         return BestF1(float(thresholds[best]), float(f1[best]), float(precision[best]), float(recall[best]))
+
+    def reliability(self, bins: int = RELIABILITY_BINS) -> Reliability:
+        """The calibration curve over all voxels counted; a voxel's probability is taken as the middle of its bin, right to 0.0004."""
+        total = self.lesion + self.background
+        filled = np.flatnonzero(total)
+        if not len(filled):
+            return Reliability((), (), (), (), (), math.nan, math.nan, math.nan, "No voxel was counted.")
+        upper = EDGES[np.minimum(filled + 1, len(EDGES) - 1)].astype(np.float64)
+        middle = np.where(filled > 0, (EDGES[filled] + upper) / 2, 0.0)
+        group = np.minimum((middle * bins).astype(np.int64), bins - 1)
+        voxels = np.bincount(group, total[filled], bins)
+        kept = voxels > 0
+        predicted = np.bincount(group, middle * total[filled], bins)[kept] / voxels[kept]
+        observed = np.bincount(group, self.lesion[filled], bins)[kept] / voxels[kept]
+        gap = np.abs(predicted - observed)
+        squared = middle**2 * self.background[filled] + (1 - middle) ** 2 * self.lesion[filled]
+        edges = np.arange(bins + 1) / bins
+        return Reliability(
+            low=tuple(edges[:-1][kept].tolist()),
+            high=tuple(edges[1:][kept].tolist()),
+            predicted=tuple(predicted.tolist()),
+            observed=tuple(observed.tolist()),
+            voxels=tuple(int(count) for count in voxels[kept]),
+            expected_error=float(np.sum(gap * voxels[kept]) / voxels.sum()),
+            maximum_error=float(gap.max()),
+            brier=float(squared.sum() / voxels.sum()),
+        )
+
+
+def case_counts(case: str, probability: NDArray[Any], truth: NDArray[np.bool_]) -> CaseCounts:
+    """Counts of one case. Raises InputError as `VoxelCurves.add` does."""
+    curves = VoxelCurves()
+    curves.add(probability, truth)
+    return curves.counts(case)
+
+
+def curves_of(counts: Iterable[CaseCounts]) -> VoxelCurves:
+    """The curves of all voxels of several cases."""
+    curves = VoxelCurves()
+    for one in counts:
+        curves.add_counts(one)
+    return curves

@@ -1,0 +1,215 @@
+"""The counts of a cohort's cases side by side, so that cases can be drawn again without their volumes; and their file.
+
+Areas under ROC and precision-recall with bootstrap intervals over cases, bands around the curves, and paired differences between two models.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..files.atomic import whole_file
+from ..types import FloatArray
+from .curves import EDGES, CaseCounts, curves_of
+from .intervals import BootstrapSettings, Interval, bca_interval, resampled_counts
+
+GROUP_SHARE = 1 / 2048
+"""Bins are put together until they hold this share of the lesion or of the background voxels; areas change by less than 1e-5."""
+
+BAND_POINTS = 101
+LARGEST_FILE = 1 << 31
+RESAMPLES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class CountTable:
+    """cases: names (n); thresholds: (g,) lower edges of groups of bins, increasing; lesion, background: (n, g) voxels in each, float64."""
+
+    cases: tuple[str, ...]
+    thresholds: FloatArray
+    lesion: FloatArray
+    background: FloatArray
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Areas under the ROC curve and under precision-recall (average precision) of all voxels, with intervals over cases."""
+
+    roc: Interval
+    precision_recall: Interval
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Pointwise percentile bands of the curves at BAND_POINTS even steps: true positive rate over false positive rate, and precision over recall."""
+
+    step: tuple[float, ...]
+    roc_low: tuple[float, ...]
+    roc_high: tuple[float, ...]
+    precision_low: tuple[float, ...]
+    precision_high: tuple[float, ...]
+    confidence: float
+
+
+def count_table(counts: Sequence[CaseCounts], share: float = GROUP_SHARE) -> CountTable:
+    """Counts of cases in common groups of bins, cases in alphabetical order. Raises InputError when a case is there twice."""
+    counts = sorted(counts, key=lambda one: one.case)
+    names = tuple(one.case for one in counts)
+    if len(set(names)) < len(names):
+        raise InputError(f"Case {next(n for n in names if names.count(n) > 1)}: its counts are there twice; count every case once.")
+    pooled = curves_of(counts)
+    starts = np.zeros(len(EDGES), dtype=bool)
+    starts[0] = True
+    for counted in (pooled.lesion, pooled.background):
+        upto = np.cumsum(counted) / max(int(counted.sum()), 1)
+        step = np.floor(np.concatenate([[0.0], upto]) / share)
+        crossing = step[1:] != step[:-1]
+        starts |= crossing
+        starts[1:] |= crossing[:-1]
+    group = np.cumsum(starts) - 1
+    lesion, background = (np.zeros((len(counts), int(group[-1]) + 1)) for _ in range(2))
+    for row, one in enumerate(counts):
+        np.add.at(lesion[row], group[one.bins], one.lesion)
+        np.add.at(background[row], group[one.bins], one.background)
+    return CountTable(names, EDGES[starts].astype(np.float64), lesion, background)
+
+
+def areas(table: CountTable, settings: BootstrapSettings | None = None) -> Areas:
+    """Areas of the pooled voxels, with BCa intervals over cases."""
+    settings = settings or BootstrapSettings()
+    n = len(table.cases)
+    whole, without = _areas(table, np.ones((1, n)))[0], _areas(table, 1.0 - np.eye(n)) if n > 1 else np.full((n, 2), math.nan)
+    drawn = np.concatenate(list(_drawn_areas([table], settings))) if n > 1 else np.empty((0, 2))
+    roc, precision_recall = (bca_interval(float(whole[k]), drawn[:, k], without[:, k], settings) for k in range(2))
+    return Areas(roc, precision_recall)
+
+
+def area_differences(first: Sequence[CaseCounts], second: Sequence[CaseCounts], settings: BootstrapSettings | None = None) -> Areas:
+    """Areas of the first minus those of the second, over the cases that both have, both drawn together; BCa intervals."""
+    settings = settings or BootstrapSettings()
+    common = {one.case for one in first} & {one.case for one in second}
+    tables = [count_table([one for one in counts if one.case in common]) for counts in (first, second)]
+    n = len(common)
+    if n < 2:
+        empty = np.full(n, math.nan)
+        whole = [_areas(table, np.ones((1, n)))[0] for table in tables]
+        return Areas(*(bca_interval(float(whole[0][k] - whole[1][k]), np.empty(0), empty, settings) for k in range(2)))
+    whole, without = ([_areas(table, weights) for table in tables] for weights in (np.ones((1, n)), 1.0 - np.eye(n)))
+    drawn = np.concatenate(list(_drawn_areas(tables, settings)))
+    return Areas(*(bca_interval(float((whole[0] - whole[1])[0, k]), drawn[:, k], (without[0] - without[1])[:, k], settings) for k in range(2)))
+
+
+def bands(table: CountTable, settings: BootstrapSettings | None = None) -> Bands:
+    """How far the curves move when cases are drawn again; NaN with fewer than 2 cases."""
+    settings = settings or BootstrapSettings()
+    step = np.linspace(0.0, 1.0, BAND_POINTS)
+    rates, precisions = [np.full((1, BAND_POINTS), math.nan)], [np.full((1, BAND_POINTS), math.nan)]
+    if len(table.cases) > 1:
+        drawn = [_drawn_curves(true, false, step) for weights in _weights(len(table.cases), settings) for true, false in _rows(table, weights)]
+        rates, precisions = [one[0][None] for one in drawn], [one[1][None] for one in drawn]
+    tail = (1 - settings.confidence) / 2
+    low_high = [_quantiles(np.concatenate(rows), [tail, 1 - tail]) for rows in (rates, precisions)]
+    a, b, c, d = (tuple(row.tolist()) for found in low_high for row in found)
+    return Bands(tuple(step.tolist()), a, b, c, d, settings.confidence)
+
+
+def save_counts(path: Path, counts: Sequence[CaseCounts]) -> None:
+    """Write cases' counts to one .npz at `path`; the same counts give the same bytes. Raises OutputError when it cannot be written."""
+    ends = np.cumsum([len(one.bins) for one in counts], dtype=np.int64)
+    columns = {
+        "cases": np.array([one.case for one in counts], dtype=np.str_),
+        "ends": ends,
+        "bins": np.concatenate([one.bins for one in counts]).astype(np.int32) if counts else np.zeros(0, np.int32),
+        "lesion": np.concatenate([one.lesion for one in counts]) if counts else np.zeros(0, np.int64),
+        "background": np.concatenate([one.background for one in counts]) if counts else np.zeros(0, np.int64),
+    }
+    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **columns)  # type: ignore[arg-type]
+
+
+def load_counts(path: Path) -> tuple[CaseCounts, ...]:
+    """What `save_counts` wrote. Raises InputError for a file that is missing, damaged, or not of this kind."""
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > LARGEST_FILE:
+                raise InputError(f"{path}: would take more than {LARGEST_FILE >> 30} GiB of memory, so it is no file of counts; evaluate again.")
+        with np.load(path, allow_pickle=False) as saved:
+            names, ends, bins, lesion, background = (saved[key] for key in ("cases", "ends", "bins", "lesion", "background"))
+        whole = [len(bins), len(lesion), len(background)] == [int(ends[-1]) if len(ends) else 0] * 3 and len(names) == len(ends)
+        if not whole or any(array.dtype.kind != "i" for array in (ends, bins, lesion, background)):
+            raise ValueError("its parts do not fit together")
+        starts = [0, *ends[:-1].tolist()]
+        return tuple(
+            CaseCounts(str(name), bins[a:b].astype(np.int32), lesion[a:b].astype(np.int64), background[a:b].astype(np.int64))
+            for name, a, b in zip(names, starts, ends.tolist(), strict=True)
+        )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, IndexError, MemoryError) as error:
+        raise InputError(f"{path}: is no whole file of counts by probability ({error}); evaluate the case again.") from error
+
+
+def merged(parts: Sequence[Sequence[CaseCounts]]) -> tuple[CaseCounts, ...]:
+    """The cases of several files in one, in alphabetical order. Raises InputError when a case is in two of them."""
+    together = sorted((one for part in parts for one in part), key=lambda one: one.case)
+    for one, following in pairwise(together):
+        if one.case == following.case:
+            raise InputError(f"Case {one.case}: its counts are in two files; give each case once.")
+    return tuple(together)
+
+
+def _weights(n: int, settings: BootstrapSettings) -> Iterator[FloatArray]:
+    for counts in resampled_counts(n, settings):
+        for start in range(0, len(counts), RESAMPLES_AT_ONCE):
+            yield counts[start : start + RESAMPLES_AT_ONCE].astype(np.float64)
+
+
+def _drawn_areas(tables: Sequence[CountTable], settings: BootstrapSettings) -> Iterator[FloatArray]:
+    """(resamples, 2) areas of the first table, less those of the second if there is one, for the same draws."""
+    for weights in _weights(len(tables[0].cases), settings):
+        found = [_areas(table, weights) for table in tables]
+        yield found[0] if len(found) == 1 else found[0] - found[1]
+
+
+def _at_least(table: CountTable, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(true, false positives), each (rows, g), from the highest threshold down, when case c counts weights[row, c] times."""
+    return tuple(np.cumsum((weights @ part)[:, ::-1], axis=1) for part in (table.lesion, table.background))  # type: ignore[return-value]
+
+
+def _areas(table: CountTable, weights: FloatArray) -> FloatArray:
+    """(rows, 2): areas under ROC and precision-recall; NaN where a class has no voxel."""
+    found = []
+    for start in range(0, len(weights), RESAMPLES_AT_ONCE):
+        true, false = _at_least(table, weights[start : start + RESAMPLES_AT_ONCE])
+        steps_true, steps_false = np.diff(true, axis=1, prepend=0.0), np.diff(false, axis=1, prepend=0.0)
+        lesion, background = true[:, -1], false[:, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            roc = np.sum(steps_false * (true - steps_true / 2), axis=1) / (lesion * background)
+            precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
+            precision_recall = np.sum(precision * steps_true, axis=1) / lesion
+        found.append(np.stack([roc, precision_recall], axis=1))
+    return np.concatenate(found) if found else np.empty((0, 2))
+
+
+def _rows(table: CountTable, weights: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
+    true, false = _at_least(table, weights)
+    return ((true[n], false[n]) for n in range(len(weights)) if true[n, -1] > 0 and false[n, -1] > 0)
+
+
+def _drawn_curves(true: FloatArray, false: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """True positive rate at false positive rates `step`, and precision at recalls `step`."""
+    rate, recall = false / false[-1], true / true[-1]
+    first = np.minimum(np.searchsorted(recall, np.maximum(step, recall[recall > 0][0])), len(recall) - 1)
+    return np.interp(step, np.concatenate([[0.0], rate]), np.concatenate([[0.0], recall])), true[first] / (true + false)[first]
+
+
+def _quantiles(rows: FloatArray, levels: Sequence[float]) -> NDArray[np.float64]:
+    return np.quantile(rows, levels, axis=0) if len(rows) else np.full((len(levels), BAND_POINTS), math.nan)
