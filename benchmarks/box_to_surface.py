@@ -24,6 +24,7 @@ from LiverLesionSegLib.evaluation.metrics import overlap
 from LiverLesionSegLib.geometry import spacing_kji_mm
 from LiverLesionSegLib.phantom import PhantomSettings, simulate_case, write_case
 from LiverLesionSegLib.segmentation import Predictor, apply_threshold, crop, load_model, onto_volume, surface
+from LiverLesionSegLib.segmentation.box_channel import network_input
 from LiverLesionSegLib.segmentation.model import ModelBundle
 from LiverLesionSegLib.types import Box, Mask, Volume
 
@@ -97,7 +98,7 @@ def main() -> None:
                 cropped = crop(volume, case.box, model.crop_settings)
                 started = perf_counter()
                 spacing = spacing_kji_mm(cropped.volume.grid).tolist()
-                expected = reference.predict_single_npy_array(np.array(cropped.volume.array[None]), {"spacing": spacing}, None, None, True)  # type: ignore[attr-defined]
+                expected = reference.predict_single_npy_array(network_input(cropped, model.takes_box), {"spacing": spacing}, None, None, True)  # type: ignore[attr-defined]
                 peer += [perf_counter() - started] if turn else []
             assert model.threshold is not None
             probability = predictors["torch"].predict(cropped)

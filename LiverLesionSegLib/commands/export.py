@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("crop", "full"), default="crop", help="box + 10 mm, or all that was seen")
     parser.add_argument("--boxes", type=count, default=4, metavar="N", help="hand-drawn boxes per training case (4)")
     parser.add_argument("--lesion-free-boxes", type=int, default=1, metavar="N", help="boxes without a lesion per training case (1)")
+    parser.add_argument("--hide-box", action="store_true", help="images only, without the second channel that says where the box is")
     parser.add_argument("--spacing", type=positive_number, metavar="MM", help="voxel size (1.0; 1.5 for full)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the boxes")
 
@@ -28,7 +29,13 @@ def run(options: argparse.Namespace, run: Run) -> int:
     from ..training import ExportSettings, export_cases
 
     cases = read_cases(options.cases)
-    settings = ExportSettings(mode=options.mode, boxes=options.boxes, lesion_free_boxes=options.lesion_free_boxes, seed=abs(options.seed))
+    settings = ExportSettings(
+        mode=options.mode,
+        boxes=options.boxes,
+        lesion_free_boxes=options.lesion_free_boxes,
+        seed=abs(options.seed),
+        show_box=not options.hide_box,
+    )
     if options.spacing is not None:
         resampled = replace(settings.crop_settings, spacing_mm=options.spacing)
         settings = replace(settings, crop=resampled) if options.mode == "crop" else replace(settings, full=resampled)

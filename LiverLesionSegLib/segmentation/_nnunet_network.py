@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .model import ModelBundle
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""forward(tile (1, 1, *patch) float32) -> logits (2, *patch) float32."""
+"""forward(tile (1, channels, *patch) float32) -> logits (2, *patch) float32."""
 
 BACKENDS = ("torch", "openvino")
 
@@ -31,19 +31,19 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    architecture = bundle.configuration.values["architecture"]
+    architecture, channels = bundle.configuration.values["architecture"], 1 + bundle.takes_box
     try:
         with torch.device("meta"):
             network = get_network_from_plans(
                 architecture["network_class_name"],
                 architecture["arch_kwargs"],
                 architecture["_kw_requires_import"],
-                1,
+                channels,
                 2,
                 allow_init=False,
                 deep_supervision=False,
             )
-            tile = network(torch.empty((1, 1, *bundle.configuration.patch_size)))
+            tile = network(torch.empty((1, channels, *bundle.configuration.patch_size)))
     except (
         ImportError,
         TypeError,
@@ -115,15 +115,15 @@ def torch_forward(network: torch.nn.Module, device: torch.device) -> Forward:
     return forward
 
 
-def openvino_forward(network: torch.nn.Module, patch_size: tuple[int, int, int], threads: int | None) -> Forward:
-    """Runs the network by OpenVINO on the CPU in float32. Raises InputError when openvino is not installed."""
+def openvino_forward(network: torch.nn.Module, tile: tuple[int, ...], threads: int | None) -> Forward:
+    """Runs the network on tiles of (channels, *patch) by OpenVINO on the CPU in float32. Raises InputError when openvino is not installed."""
     import torch
 
     try:
         import openvino
     except ImportError as error:
         raise InputError("The openvino backend is not installed; install openvino, or choose the backend torch.") from error
-    example = torch.zeros((1, 1, *patch_size))
+    example = torch.zeros((1, *tile))
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's advice about tracing; the shape is fixed here, and a test compares the two backends
         converted = openvino.convert_model(network, example_input=example, input=[tuple(example.shape)])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .box_channel import CHANNEL
 
 _JSON_BYTES = 16 << 20
 _PREPROCESSORS = {"DefaultPreprocessor"}
@@ -159,12 +160,19 @@ def check_configuration(plans: Mapping[str, Any], name: str, where: str) -> Conf
     )
 
 
+def takes_box(dataset: Mapping[str, Any]) -> bool:
+    """Whether the model is shown the box beside the ultrasound."""
+    channels = dataset.get("channel_names")
+    return isinstance(channels, dict) and len(channels) == 2 and channels.get("1") == CHANNEL
+
+
 def check_dataset(dataset: Mapping[str, Any], where: str) -> None:
-    """Raises ModelError unless the data set has one channel, the background 0 and one foreground label 1."""
+    """Raises ModelError unless the data set has one channel, or the box as its second, the background 0 and one foreground label 1."""
     channels = dataset.get("channel_names", dataset.get("modality"))
-    if not isinstance(channels, dict) or len(channels) != 1:
+    if not isinstance(channels, dict) or not (len(channels) == 1 or takes_box(dataset)):
         raise ModelError(
-            f"{where}: dataset.json must name one channel (ultrasound); this model takes {len(channels) if isinstance(channels, dict) else 'none'}."
+            f"{where}: dataset.json must name one channel (ultrasound), or a second one called {CHANNEL}; "
+            f"this model takes {len(channels) if isinstance(channels, dict) else 'none'}."
         )
     labels = dataset.get("labels")
     found = {key: value for key, value in labels.items() if key != "ignore"} if isinstance(labels, dict) else {}

@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import BoxError, InputError, ModelError
 from ..files.atomic import whole_file, whole_folder
 from ..types import Threshold
-from ._nnunet_plans import Configuration, canonical_json, check_configuration, check_dataset, read_json
+from ._nnunet_plans import Configuration, canonical_json, check_configuration, check_dataset, read_json, takes_box
 from ._nnunet_weights import Weights, model_id, read_checkpoint, read_safetensors, write_safetensors
 from .crop import CropSettings
 
@@ -70,6 +70,11 @@ class ModelBundle:
         """Whether it was trained on whole volumes (`liverlesionseg.mode` in dataset.json is "full") rather than on crops about a box."""
         section = self.dataset.get("liverlesionseg", {})
         return isinstance(section, dict) and section.get("mode") == "full"
+
+    @property
+    def takes_box(self) -> bool:
+        """Whether it is shown where the box is, as a second channel."""
+        return takes_box(self.dataset)
 
     def inference_path(self, settings: InferenceSettings | None = None, backend: str = "torch") -> str:
         """The name of a way to run this model, such as `tile64-step0.5-nomirror-torch`: tile size, step, mirrored axes, backend."""

@@ -20,6 +20,7 @@ from ..geometry import spacing_kji_mm
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..types import Crop, Probability
 from ._nnunet_network import BACKENDS, Forward, build_network, open_device, openvino_forward, torch_forward
+from .box_channel import network_input
 from .model import InferenceSettings, ModelBundle
 
 _LARGEST_INPUT = 1 << 27
@@ -64,7 +65,7 @@ class Predictor:
         network = build_network(bundle)
         self._forward: Forward
         if backend == "openvino":
-            self._forward = openvino_forward(network, bundle.configuration.patch_size, threads)
+            self._forward = openvino_forward(network, (1 + bundle.takes_box, *bundle.configuration.patch_size), threads)
         else:
             self._forward = torch_forward(network, torch_device)
         self._steps = _NnunetSteps(bundle)
@@ -100,7 +101,7 @@ class Predictor:
         return Probability(array, crop.volume.grid, self.bundle.model_id, self.inference_path, self.device, seconds)
 
     def _tiled(self, data: NDArray[np.float32], progress: Progress | None, cancelled: IsCancelled | None) -> NDArray[np.float32]:
-        """(2, ...) logits of the (1, ...) `data`: the mean over the tiles that cover a voxel, weighted by nnU-Net's Gaussian.
+        """(2, ...) logits of the (channels, ...) `data`: the mean over the tiles that cover a voxel, weighted by nnU-Net's Gaussian.
 
         Added up in single precision. nnU-Net adds up in half precision, in which the weights near a tile's corners lose most of their digits:
         there, and only there, its probabilities can differ from these by more than 1e-3.
@@ -150,7 +151,7 @@ class _NnunetSteps:
         self._preprocessor = DefaultPreprocessor(verbose=False)
 
     def preprocess(self, crop: Crop) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """(1, ...) network input (transposed, cropped to non-zero, normalised, resampled) and what undoes it."""
+        """(channels, ...) network input (transposed, cropped to non-zero, normalised, resampled) and what undoes it."""
         spacing = spacing_kji_mm(crop.volume.grid)
         voxels = np.prod(np.array(crop.volume.grid.shape) * spacing / self._bundle.configuration.spacing_kji_mm)
         if voxels > _LARGEST_INPUT:
@@ -158,7 +159,7 @@ class _NnunetSteps:
         properties: dict[str, Any] = {"spacing": [float(s) for s in spacing]}
         try:
             data, _, properties = self._preprocessor.run_case_npy(
-                np.array(crop.volume.array[None], dtype=np.float32), None, properties, self._plans, self._configuration, dict(self._bundle.dataset)
+                network_input(crop, self._bundle.takes_box), None, properties, self._plans, self._configuration, dict(self._bundle.dataset)
             )
         except _BAD_PLANS as error:
             raise ModelError(f"{self._bundle.folder}: its plans cannot preprocess this crop ({type(error).__name__}); plan again.") from error

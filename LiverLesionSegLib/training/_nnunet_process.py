@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from ..segmentation._nnunet_plans import takes_box
 from .curve import CURVE, CURVE_COLUMNS
 
 
@@ -31,6 +32,10 @@ def plan(order: dict[str, Any]) -> None:
     own = json.loads((folder / "nnUNetPlans.json").read_text(encoding="utf-8"))
     name = order["plans_name"]
     configuration = {**own["configurations"]["3d_fullres"], **order["configuration"], "data_identifier": f"{name}_3d_fullres"}
+    if takes_box(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))):
+        # Plans speak of the ultrasound; the box is no measurement and stays as it is.
+        for key, value in (("normalization_schemes", "NoNormalization"), ("use_mask_for_norm", False)):
+            configuration[key] = [configuration[key][0], value]
     merged = {**own, "plans_name": name, "configurations": {"3d_fullres": configuration}, **order["plans"]}
     (folder / f"{name}.json").write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
     preprocess([number], name, configurations=("3d_fullres",), num_processes=(processes,), show_progress_bar=False)

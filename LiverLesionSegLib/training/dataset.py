@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..files.atomic import whole_folder
 from ..files.volumes import write_array
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
+from ..segmentation.box_channel import CHANNEL
 from ..segmentation.crop import CropSettings
 from ..types import Grid
 
@@ -29,6 +30,7 @@ _DATASET_NAME = re.compile(r"Dataset\d{3}_\w+")
 @dataclass(frozen=True, eq=False)
 class TrainingCase:
     """One image to learn from, to validate on or to test on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool.
+    box: (K, J, I), what `box_channel` gives, or None; all cases of a data set have it or none.
 
     split: "train", "validation" or "test". Several boxes of one patient are several cases, and must be in one split.
     """
@@ -38,6 +40,7 @@ class TrainingCase:
     truth: NDArray[np.bool_]
     grid: Grid
     split: Literal["train", "validation", "test"] = "train"
+    box: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -46,6 +49,8 @@ class TrainingCase:
             raise InputError(f"Case {self.name}: split {self.split!r} is not known; give train, validation or test.")
         if self.image.shape != self.grid.shape or self.truth.shape != self.grid.shape:
             raise InputError(f"Case {self.name}: image {self.image.shape} and truth {self.truth.shape} must both be on the grid {self.grid.shape}.")
+        if self.box is not None and self.box.shape != self.grid.shape:
+            raise InputError(f"Case {self.name}: the image {self.image.shape} and its box {self.box.shape} must be on one grid.")
         if not np.isfinite(self.image).all():
             raise InputError(f"Case {self.name}: the image holds values that are not finite; reconstruct it again.")
         if self.truth.dtype != np.bool_:
@@ -76,12 +81,12 @@ def write_dataset(
     """
     folder = Path(folder)
     with whole_folder(folder) as part:
-        splits = _write_cases(part, cases, allow_empty_truth, progress, cancelled)
+        splits, with_box = _write_cases(part, cases, allow_empty_truth, progress, cancelled)
         count = len(splits["train"]) + len(splits["val"])
         section = {**({} if crop_settings is None else {"crop": _crop_section(crop_settings)}), **(notes or {})}
         description = {
             "name": dataset_name(folder),
-            "channel_names": {"0": "ultrasound"},
+            "channel_names": {"0": "ultrasound", "1": CHANNEL} if with_box else {"0": "ultrasound"},
             "labels": {"background": 0, "lesion": 1},
             "numTraining": count,
             "file_ending": FILE_ENDING,
@@ -94,9 +99,10 @@ def write_dataset(
 
 def _write_cases(
     part: Path, cases: Iterable[TrainingCase], allow_empty_truth: bool, progress: Progress | None, cancelled: IsCancelled | None
-) -> dict[str, list[str]]:
+) -> tuple[dict[str, list[str]], bool]:
     splits: dict[str, list[str]] = {"train": [], "val": []}
     seen: set[str] = set()
+    with_box: set[bool] = set()
     for number, case in enumerate(cases):
         stop_if_cancelled(cancelled)
         if case.name in seen:
@@ -104,9 +110,16 @@ def _write_cases(
         if not allow_empty_truth and not case.truth.any():
             raise InputError(f"Case {case.name}: its truth is empty; check the mask and the box, or leave the case out.")
         seen.add(case.name)
+        with_box.add(case.box is not None)
+        if len(with_box) > 1:
+            raise InputError(
+                f"Case {case.name}: has {'a' if case.box is not None else 'no'} box channel, unlike those before it; give it to all or none."
+            )
         for kind in ("images", "labels"):
             (part / f"{kind}{FOLDERS[case.split]}").mkdir(parents=True, exist_ok=True)
         write_array(part / f"images{FOLDERS[case.split]}" / f"{case.name}_0000{FILE_ENDING}", case.image.astype(np.float32), case.grid, {})
+        if case.box is not None:
+            write_array(part / f"images{FOLDERS[case.split]}" / f"{case.name}_0001{FILE_ENDING}", case.box.astype(np.float32), case.grid, {})
         write_array(part / f"labels{FOLDERS[case.split]}" / f"{case.name}{FILE_ENDING}", case.truth.astype(np.uint8), case.grid, {})
         if case.split != "test":
             splits["train" if case.split == "train" else "val"].append(case.name)
@@ -115,7 +128,7 @@ def _write_cases(
         raise InputError(
             f"{part.name}: has {len(splits['train'])} training and {len(splits['val'])} validation cases; at least one of each is needed."
         )
-    return splits
+    return splits, with_box == {True}
 
 
 def _crop_section(settings: CropSettings) -> dict[str, Any]:

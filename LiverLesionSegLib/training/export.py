@@ -13,6 +13,7 @@ import numpy as np
 from ..cohort import Case, LoadedCase, case_box, lesion_free_box, load_case, mask_onto_grid
 from ..errors import BoxError, InputError
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
+from ..segmentation.box_channel import box_channel
 from ..segmentation.boxes import whole_box
 from ..segmentation.crop import CropSettings, crop
 from ..types import Box, Crop, Mask
@@ -24,13 +25,15 @@ class ExportSettings:
     """mode: "crop" (box + margin) or "full" (all that was seen, without a box).
 
     boxes: drawn per training case; validation and test cases have one. lesion_free_boxes: more boxes per training case, placed where no lesion is, so
-    that a network learns that a box may be empty. seed: of all boxes. crop, full: how they are resampled.
+    that a network learns that a box may be empty. seed: of all boxes. show_box: give crops the box as a second channel. crop, full: how they are
+    resampled.
     """
 
     mode: Literal["crop", "full"] = "crop"
     boxes: int = 4
     lesion_free_boxes: int = 1
     seed: int = 0
+    show_box: bool = True
     crop: CropSettings = field(default_factory=CropSettings)
     full: CropSettings = field(default_factory=lambda: CropSettings(margin_mm=0.0, spacing_mm=1.5, least_seen=0.0))
 
@@ -140,4 +143,5 @@ def _image(loaded: LoadedCase, name: str, box: Box, truth: Mask | None, settings
     except BoxError as error:
         raise BoxError(f"Case {loaded.name}: {error}") from error
     label = label_on(cropped, truth)
-    return TrainingCase(name, cropped.volume.array, label.array, label.grid, cast(Any, loaded.case.split))
+    shown = box_channel(cropped) if settings.show_box and settings.mode == "crop" else None
+    return TrainingCase(name, cropped.volume.array, label.array, label.grid, cast(Any, loaded.case.split), shown)

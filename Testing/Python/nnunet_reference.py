@@ -23,8 +23,10 @@ class _SingleTorch(ModuleType):
         return torch.float32 if name == "half" else getattr(torch, name)
 
 
-def nnunet_probability(results: Path, crop: Crop, *, mirroring: bool = False, step: float = 0.5, single_precision: bool = False) -> np.ndarray:
-    """(K, J, I) probability of label 1 by nnUNetPredictor from a results folder, on the CPU.
+def nnunet_probability(
+    results: Path, crop: Crop, *, mirroring: bool = False, step: float = 0.5, single_precision: bool = False, channels: np.ndarray | None = None
+) -> np.ndarray:
+    """(K, J, I) probability of label 1 by nnUNetPredictor from a results folder, on the CPU. channels: (C, K, J, I); the crop alone without.
 
     It adds up weighted logits in half precision. That costs it up to 1e-3 where a network is sure, and more in the outermost corners of an
     image, where the weight is near the smallest number of half precision. single_precision lifts that, and changes nothing else.
@@ -42,5 +44,7 @@ def nnunet_probability(results: Path, crop: Crop, *, mirroring: bool = False, st
         )
         predictor.initialize_from_trained_model_folder(str(results), ("0",))
         spacing = [float(s) for s in crop.volume.grid.spacing_mm[::-1]]
-        _, probabilities = predictor.predict_single_npy_array(np.array(crop.volume.array[None]), {"spacing": spacing}, None, None, True)
+        _, probabilities = predictor.predict_single_npy_array(
+            np.array(crop.volume.array[None]) if channels is None else channels, {"spacing": spacing}, None, None, True
+        )
     return np.asarray(probabilities[1])

@@ -60,20 +60,31 @@ PLANS: dict[str, Any] = {
     },
 }
 
+SHOWN_THE_BOX = {**DATASET, "channel_names": {"0": "ultrasound", "1": "box"}}
+"""dataset.json of a model that is shown the box as a second channel."""
+
+
+def plans_with_box() -> dict[str, Any]:
+    """Plans of such a model."""
+    plans = tiny_plans()
+    plans["configurations"]["3d_fullres"] |= {"normalization_schemes": ["ZScoreNormalization", "NoNormalization"], "use_mask_for_norm": [True, False]}
+    plans["foreground_intensity_properties_per_channel"]["1"] = plans["foreground_intensity_properties_per_channel"]["0"]
+    return plans
+
 
 def tiny_plans() -> dict[str, Any]:
     """A copy of the plans, to be changed at will."""
     return copy.deepcopy(PLANS)
 
 
-def random_state(plans: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+def random_state(plans: dict[str, Any], seed: int = 0, channels: int = 1) -> dict[str, Any]:
     """The state dict of the planned network with nnU-Net's own random initialisation, doubled names sharing storage."""
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     architecture = plans["configurations"]["3d_fullres"]["architecture"]
     torch.manual_seed(seed)
-    arguments = (architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"], 1, 2)
+    arguments = (architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"], channels, 2)
     return get_network_from_plans(*arguments, allow_init=True, deep_supervision=True).state_dict()
 
 
@@ -88,7 +99,7 @@ def write_results(
     (folder / "plans.json").write_text(json.dumps(plans))
     (folder / "dataset.json").write_text(json.dumps(dataset or DATASET))
     checkpoint = {
-        "network_weights": random_state(plans, seed),
+        "network_weights": random_state(plans, seed, len((dataset or DATASET)["channel_names"])),
         "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": np.float64(0.01)}]},
         "logging": {"ema_fg_dice": [np.float64(0.5), np.float32(0.25)], "lrs": [0.01], "dice_per_class_or_region": [np.zeros(1, np.float32)]},
         "_best_ema": np.float64(0.5),

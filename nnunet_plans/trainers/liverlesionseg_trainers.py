@@ -63,10 +63,15 @@ class LiverLesionSegPaperTrainer(_RateOfTheWholeTraining, nnUNetTrainerNoDA):
 class UltrasoundAppearance(ImageOnlyTransform):
     """What differs between scanners, presets and couplings: contrast, compression curve, gain along depth, sharpness, speckle, shadows.
 
-    Takes the z-scored image (1, x, y, z), in which exact zeros are what no sweep saw; they stay zero, for they do at inference.
+    Takes the z-scored image (1, x, y, z), in which exact zeros are what no sweep saw; they stay zero, for they do at inference. A second channel, the
+    box, stays as it is.
     """
 
     def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
+        return torch.cat([self._changed(img[:1]), img[1:]])
+
+    @staticmethod
+    def _changed(img: torch.Tensor) -> torch.Tensor:
         seen = img != 0
         if not bool(seen.any()):
             return img
