@@ -32,7 +32,7 @@ class OperatingPoint:
 
 def operating_point(curves: VoxelCurves, threshold: float) -> OperatingPoint:
     """The point of the curves at probability >= `threshold`."""
-    above = EDGES >= np.float32(threshold)
+    above = np.float32(threshold) <= EDGES
     true, false = int(curves.lesion[above].sum()), int(curves.background[above].sum())
     lesion, background = int(curves.lesion.sum()), int(curves.background.sum())
     return OperatingPoint(threshold, _ratio(false, background), _ratio(true, true + false), _ratio(true, lesion))

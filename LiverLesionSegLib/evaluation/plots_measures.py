@@ -76,7 +76,7 @@ def figure_bland_altman(stem: Path, cohort: CohortResult) -> None:
                 panel.tick_params(labelbottom=True)
         low, high = panels[0].get_xlim()
         if low > 0:
-            panels[0].set_xlim(low, high * (high / low) ** 0.25)
+            panels[0].set_xlim(low, high * (high / low) ** 0.35)
         save(figure, stem)
 
 
@@ -186,7 +186,7 @@ def _limits(panel: Any, difference: FloatArray) -> None:
         panel.axhline(value, color=TEXT_COLOR, linewidth=0.9, linestyle=line, zorder=2)
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-1, 1.5), "textcoords": "offset points"}
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-        panel.annotate(_signed(text, value), (1, value), ha="right", va="bottom", fontsize=6.5, bbox=box, zorder=4, **place)
+        panel.annotate(_signed(text, value), (1, value), ha="right", va="bottom", fontsize=6.5, bbox=box, zorder=2.5, **place)
 
 
 def _signed(text: str, value: float) -> str:

@@ -7,7 +7,10 @@ import math
 import numpy as np
 
 from LiverLesionSegLib.evaluation.curves import VoxelCurves
+from LiverLesionSegLib.evaluation.plots_cases import CasePicture
 from LiverLesionSegLib.evaluation.results import CaseResult, CohortResult, MethodResult
+from LiverLesionSegLib.geometry import grid_from_axes, ras_from_kji
+from LiverLesionSegLib.types import Box, Mask, Volume
 
 METHODS = ("nnU-Net, crop", "nnU-Net, full", "Region growing", "Ellipsoid of the box")
 SKILL = {"nnU-Net, crop": 0.80, "nnU-Net, full": 0.55, "Region growing": 0.70, "Ellipsoid of the box": 0.66}
@@ -34,9 +37,7 @@ def made_up_result(rng: np.random.Generator, method: str, truth_ml: float, slown
     seconds = {stage: value * slowness * float(rng.uniform(0.8, 1.3)) for stage, value in seconds.items()}
     measures["seconds"] = sum(seconds.values())
     model = {"nnU-Net, crop": "aa" * 32, "nnU-Net, full": "bb" * 32}.get(method, "")
-    return MethodResult(
-        method, measures=measures, seconds=seconds, device="cpu" if model else "", model_id=model, threshold=THRESHOLDS.get(method)
-    )
+    return MethodResult(method, measures=measures, seconds=seconds, device="cpu" if model else "", model_id=model, threshold=THRESHOLDS.get(method))
 
 
 def made_up_cohort(cases: int = 20, seed: int = 5, slowness: float = 1.0) -> CohortResult:
@@ -85,3 +86,27 @@ def made_up_curves(seed: int = 2, voxels: int = 60_000) -> dict[str, VoxelCurves
         curves[method] = VoxelCurves()
         curves[method].add(1 / (1 + np.exp(-logit)), truth)
     return curves
+
+
+def made_up_picture(case: str, seed: int = 0, spacing: float = 0.8) -> CasePicture:
+    """A lumpy dark lesion in speckle, a corner never scanned, and a mask of every method but the last."""
+    rng = np.random.default_rng(seed)
+    shape = (60, 64, 68)
+    grid = grid_from_axes(shape, np.array([-27.0, -25.0, 30.0]), np.eye(3), spacing)
+    points = ras_from_kji(grid, np.moveaxis(np.indices(shape), 0, -1))
+    centre, radius = points.reshape(-1, 3).mean(axis=0), 9.0 + seed
+
+    def lump(shift: float, grow: float, phase: float) -> Mask:
+        offset = points - centre - (shift, -shift, shift / 2)
+        azimuth, height = np.arctan2(offset[..., 1], offset[..., 0]), offset[..., 2] / radius
+        reach = radius + grow + 1.5 * np.sin(3 * azimuth + phase) * np.cos(2 * height)
+        return Mask(np.linalg.norm(offset * (1, 1.2, 1.1), axis=-1) < reach, grid)
+
+    truth = lump(0, 0, 0)
+    array = np.clip(np.where(truth.array, 55, 90) * rng.rayleigh(0.8, shape), 1, 255).astype(np.uint8)
+    weight = np.ones(shape, dtype=np.float32)
+    weight[np.add(*np.ogrid[: shape[0], : shape[1]]) < 28] = 0
+    array[weight == 0] = 0
+    masks = {METHODS[0]: lump(0.6, 0.2, 0.3), METHODS[1]: lump(3.0, -3.0, 1.0), METHODS[2]: lump(-1.0, 1.6, 2.0)}
+    box = Box(centre, np.eye(3), np.full(3, 2 * radius + 4))
+    return CasePicture(case, Volume(array, grid, weight), box, truth, masks)
