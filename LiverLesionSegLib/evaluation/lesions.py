@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from ..errors import InputError, VolumeError
 from ..geometry import same_grid
 from ..types import Mask
-from .metrics import equal_volume_diameter_mm
+from .metrics import SIZE_EDGES_ML, equal_volume_diameter_mm, size_labels
 from .results import CaseResult, LesionResult
 from .surface_distances import used_part
 
 DETECTED_DICE = 0.5
-SIZE_EDGES_MM = (10.0, 20.0, 30.0)
-"""Diameters that part the size groups: Natali et al. (2025) report lesions of 10.1 to 40.6 mm, median 15.9 mm."""
 
 
 def lesions_of(
@@ -121,17 +119,17 @@ def detection(cases: Sequence[CaseResult], method: str, place: int = 0) -> Detec
     return _count(cases, method, place, -math.inf, math.inf)
 
 
-def detection_by_size(cases: Sequence[CaseResult], method: str, place: int = 0, edges_mm: Sequence[float] = SIZE_EDGES_MM) -> dict[str, Detection]:
-    """Group such as "10 to 20 mm" -> a method's detections of the lesions of that diameter, of the ball of equal volume; the lower edge belongs to it.
+def detection_by_size(cases: Sequence[CaseResult], method: str, place: int = 0, edges_ml: Sequence[float] = SIZE_EDGES_ML) -> dict[str, Detection]:
+    """Group such as "2 to 10 mL" -> a method's detections of the lesions of that volume; an edge belongs to the group above it.
 
-    False lesions and cases without a lesion belong to no group. Raises InputError when the edges do not increase.
+    Groups without a lesion are there, too. False lesions and cases without a lesion belong to no group. Raises InputError when the edges do not
+    increase.
     """
-    edges = [float(edge) for edge in edges_mm]
+    edges = [float(edge) for edge in edges_ml]
     if not edges or any(not low < high for low, high in pairwise([0.0, *edges, math.inf])):
-        raise InputError(f"The size groups' edges {', '.join(f'{edge:g}' for edge in edges)} mm do not increase from above 0; give increasing ones.")
-    names = [f"under {edges[0]:g} mm", *(f"{a:g} to {b:g} mm" for a, b in pairwise(edges)), f"{edges[-1]:g} mm and more"]
-    limits = zip([-math.inf, *edges], [*edges, math.inf], strict=True)
-    return {name: _count(cases, method, place, low, high, grouped=True) for name, (low, high) in zip(names, limits, strict=True)}
+        raise InputError(f"The size groups' edges {', '.join(f'{edge:g}' for edge in edges)} mL do not increase from above 0; give increasing ones.")
+    limits = pairwise([-math.inf, *edges, math.inf])
+    return {name: _count(cases, method, place, low, high, grouped=True) for name, (low, high) in zip(size_labels(edges), limits, strict=True)}
 
 
 def _count(cases: Sequence[CaseResult], method: str, place: int, low: float, high: float, grouped: bool = False) -> Detection:
@@ -143,10 +141,10 @@ def _count(cases: Sequence[CaseResult], method: str, place: int, low: float, hig
         nothing = result is None or bool(result.error)
         of_case = () if result is None else result.lesions
         if nothing and not of_case:
-            # Sizes of several lesions are not known then; the case's diameter is that of them all.
-            size = case.diameter_mm if case.lesions == 1 else math.nan
-            of_case = (LesionResult(math.nan, size, 0.0, False),) * case.lesions
-        chosen = [lesion for lesion in of_case if not grouped or low <= lesion.diameter_mm < high]
+            # Sizes of several lesions are not known then; the case's volume is that of them all.
+            volume_ml = case.truth_ml if case.lesions == 1 else math.nan
+            of_case = (LesionResult(volume_ml, equal_volume_diameter_mm(volume_ml), 0.0, False),) * case.lesions
+        chosen = [lesion for lesion in of_case if not grouped or low <= lesion.volume_ml < high]
         if grouped and not chosen:
             continue
         counted += 1
