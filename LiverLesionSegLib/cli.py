@@ -34,6 +34,7 @@ COMMANDS = {
     "train": "nnU-Net training on an exported data set, resumable",
     "tune": "the probability threshold with the highest F1 on the validation cases",
     "bundle": "a model folder to ship and to segment with",
+    "evaluate": "the retrospective study: methods side by side on a table of cases, with a report",
     "doctor": "whether this Python can run everything",
 }
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143

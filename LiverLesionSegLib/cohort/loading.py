@@ -35,16 +35,22 @@ class LoadedCase:
 
 
 def load_case(
-    case: Case, *, truth: bool = True, allow_empty: bool = False, progress: Progress | None = None, cancelled: IsCancelled | None = None
+    case: Case,
+    *,
+    truth: bool = True,
+    allow_empty: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
 ) -> LoadedCase:
     """Reads a case; without a volume it is reconstructed from the sweep, as its configuration says, with its weights.
 
-    allow_empty: take a truth without any lesion voxel (a case without a lesion).
+    allow_empty: take a truth without any lesion voxel (a case without a lesion). threads: of a reconstruction; None for every core.
     Raises InputError (and its kinds), naming the case: an unreadable file, voxels that are not finite, a truth that is empty, has several labels or
     lies outside the volume.
     """
     try:
-        volume = read_volume(case.volume, case.weights) if case.volume is not None else _reconstructed(case, progress, cancelled)
+        volume = read_volume(case.volume, case.weights) if case.volume is not None else _reconstructed(case, threads, progress, cancelled)
         mask = read_mask(case.truth) if truth and case.truth is not None else None
         roi = read_box(case.roi) if case.roi is not None else None
     except InputError as error:
@@ -57,14 +63,16 @@ def load_case(
     return LoadedCase(case, volume, mask, roi)
 
 
-def reconstruct_files(sweep: Path, config: Path, *, progress: Progress | None = None, cancelled: IsCancelled | None = None) -> Volume:
+def reconstruct_files(
+    sweep: Path, config: Path, *, threads: int | None = None, progress: Progress | None = None, cancelled: IsCancelled | None = None
+) -> Volume:
     """The volume of a recorded sweep, by what its configuration says, else linear, mean, 0.5 mm. Raises SweepError, CalibrationError, GridError."""
     from ..reconstruction import reconstruct
     from ..reconstruction.settings import settings_for
     from ..sweep import read_plus_config, read_sweep
 
     setup = read_plus_config(config)
-    return reconstruct(read_sweep(sweep), setup.calibration, settings_for(setup), progress=progress, cancelled=cancelled).volume
+    return reconstruct(read_sweep(sweep), setup.calibration, settings_for(setup, threads=threads), progress=progress, cancelled=cancelled).volume
 
 
 def mask_onto_grid(mask: Mask, grid: Grid) -> Mask:
@@ -98,9 +106,9 @@ def mask_onto_grid(mask: Mask, grid: Grid) -> Mask:
     return Mask(result, grid, mask.provenance)
 
 
-def _reconstructed(case: Case, progress: Progress | None, cancelled: IsCancelled | None) -> Volume:
+def _reconstructed(case: Case, threads: int | None, progress: Progress | None, cancelled: IsCancelled | None) -> Volume:
     assert case.sweep is not None and case.config is not None  # read_cases has seen to it
-    return reconstruct_files(case.sweep, case.config, progress=progress, cancelled=cancelled)
+    return reconstruct_files(case.sweep, case.config, threads=threads, progress=progress, cancelled=cancelled)
 
 
 def _in_frame_of(mask: Mask, volume: Volume) -> Mask:

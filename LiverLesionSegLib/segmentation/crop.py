@@ -112,7 +112,7 @@ def onto_volume(probability: Probability, volume_grid: Grid, crop_box: Box, marg
 
     Raises BoxError when the crop and the volume do not overlap.
     """
-    target = _part_of_crop(volume_grid, crop_box, margin_mm)
+    target = part_of_crop(volume_grid, crop_box, margin_mm)
     array = resample(probability.array, probability.grid, target)
     array *= box_mask(crop_box, target, margin_mm)
     return replace(probability, array=np.clip(array, 0.0, 1.0, out=array), grid=target)
@@ -125,7 +125,7 @@ def mask_onto_volume(mask: Mask, volume_grid: Grid, crop_box: Box, margin_mm: fl
     """
     if same_grid(mask.grid, volume_grid):
         return mask
-    target = _part_of_crop(volume_grid, crop_box, margin_mm)
+    target = part_of_crop(volume_grid, crop_box, margin_mm)
     array = resample(mask.array.astype(np.float32), mask.grid, target) >= 0.5
     array &= box_mask(crop_box, target, margin_mm)
     return Mask(array, target, mask.provenance)
@@ -231,7 +231,7 @@ def _normalised_interpolation(
     return array, weight
 
 
-def _part_of_crop(grid: Grid, box: Box, margin_mm: float) -> Grid:
+def part_of_crop(grid: Grid, box: Box, margin_mm: float) -> Grid:
     """The smallest part of `grid` that holds every voxel centre in the crop."""
     if box.frame != grid.frame:
         raise BoxError(f"The crop is in frame {box.frame} but the volume in {grid.frame}; bring both into one frame.")
