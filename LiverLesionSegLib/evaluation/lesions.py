@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, VolumeError
 from ..geometry import same_grid
 from ..types import Mask
-from .metrics import SIZE_EDGES_ML, equal_volume_diameter_mm, size_labels
+from .metrics import equal_volume_diameter_mm
 from .results import CaseResult, LesionResult
+from .summaries import SIZE_EDGES_ML, size_labels
 from .surface_distances import used_part
 
 DETECTED_DICE = 0.5

@@ -6,18 +6,13 @@ Definitions: Taha and Hanbury, "Metrics for evaluating 3D medical image segmenta
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from ..errors import VolumeError
 from ..geometry import same_grid
 from ..types import Mask
-
-SIZE_EDGES_ML = (2.0, 10.0)
-"""Lesion volumes that part small, medium and large; the prospective lesions of Natali et al. (2025) have a median of 2.7 mL, from 0.6 to 36."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,6 @@ def overlap(mask: Mask, truth: Mask) -> Overlap:
 def equal_volume_diameter_mm(volume_ml: float) -> float:
     """Diameter of the ball of that volume, mm; NaN for no volume, which is no ball."""
     return float(np.cbrt(6000.0 * volume_ml / math.pi)) if volume_ml > 0 else math.nan
-
-
-def size_labels(edges_ml: Sequence[float]) -> list[str]:
-    """Names of the groups that the edges part lesions into, small first, such as "2 to 10 mL"; an edge belongs to the group above it."""
-    between = [f"{low:g} to {high:g} mL" for low, high in pairwise(edges_ml)]
-    return [f"below {edges_ml[0]:g} mL", *between, f"{edges_ml[-1]:g} mL and more"]
 
 
 def _ratio(part: int, whole: int) -> float:
