@@ -8,38 +8,20 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from LiverLesionSegLib.cohort import Case, LoadedCase, case_box, load_case, mask_onto_grid
 from LiverLesionSegLib.errors import InputError
+from LiverLesionSegLib.evaluation.lesions import DETECTED_DICE
+from LiverLesionSegLib.evaluation.measures import measures_of
 from LiverLesionSegLib.evaluation.metrics import overlap
-from LiverLesionSegLib.geometry import spacing_kji_mm
 from LiverLesionSegLib.segmentation import CropSettings, Predictor, apply_threshold, crop, inscribed_ellipsoid, mask_onto_volume, region_growing
 from LiverLesionSegLib.training import probability_of
 from LiverLesionSegLib.types import Box, Grid, Mask, Threshold
 
-DETECTED = 0.5
-"""A lesion counts as detected above this Dice (Natali et al. 2025)."""
-
-
-def hd95_mm(a: Mask, b: Mask) -> float:
-    """The 95th percentile of the distances of either outline's voxels from the other outline, mm, the larger of the two; NaN for an empty mask.
-
-    Definition: Taha and Hanbury, BMC Medical Imaging 15:29, 2015.
-    """
-    if not a.array.any() or not b.array.any():
-        return math.nan
-    used = np.argwhere(a.array | b.array)
-    part = tuple(slice(max(low - 1, 0), high + 2) for low, high in zip(used.min(axis=0), used.max(axis=0), strict=True))
-    outlines = [mask.array[part] & ~ndimage.binary_erosion(mask.array[part], border_value=0) for mask in (a, b)]
-    spacing = spacing_kji_mm(a.grid)
-    from_a, from_b = (ndimage.distance_transform_edt(~outline, sampling=spacing) for outline in outlines)
-    return float(max(np.percentile(from_b[outlines[0]], 95), np.percentile(from_a[outlines[1]], 95)))
-
 
 def _figures(mask: Mask, truth: Mask) -> dict[str, float]:
-    found = overlap(mask, truth)
-    return {"dice": found.dice, "hd95_mm": hd95_mm(mask, truth), "rvd": abs(found.relative_volume_difference), "ml": found.volume_ml}
+    measures, _ = measures_of(mask, truth)
+    return {"dice": measures["dice"], "hd95_mm": measures["hd95_mm"], "rvd": measures["rvd"], "ml": measures["volume_ml"]}
 
 
 def _truth(loaded: LoadedCase, grid: Grid) -> Mask:
@@ -102,7 +84,7 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, float]:
         "worst_dice": float(dice.min()) if len(dice) else math.nan,
         "hd95_mm": median([m["hd95_mm"] for m in model]),
         "rvd": median([m["rvd"] for m in model]),
-        "detected": float((dice > DETECTED).mean()) if len(dice) else math.nan,
+        "detected": float((dice > DETECTED_DICE).mean()) if len(dice) else math.nan,
         "box_spread": median(spreads),
         "ellipsoid_dice": median(baselines[:, 0]),
         "growing_dice": median(baselines[:, 1]),
