@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,30 @@ from .surface_distances import distances_between
 
 TOLERANCE_MM = 2.0
 """Of the normalised surface Dice."""
+
+DEFINITIONS: Mapping[str, str] = {
+    "dice": "2 |M and T| / (|M| + |T|), M the voxels of the mask and T those of the truth.",
+    "iou": "|M and T| / |M or T|.",
+    "precision": "|M and T| / |M|; undefined for an empty mask.",
+    "recall": "|M and T| / |T|; undefined for an empty truth.",
+    "rvd": "| |M| - |T| | / |T|, the absolute relative volume difference; undefined for an empty truth.",
+    "rvd_signed": "(|M| - |T|) / |T|, positive for a mask that is too large; undefined for an empty truth.",
+    "volumetric_similarity": "1 - | |M| - |T| | / (|M| + |T|), of the volumes alone, wherever they lie.",
+    "hd_mm": "Hausdorff distance: the largest distance of a surface voxel of either from the nearest surface voxel of the other, centre to centre. A "
+    "surface voxel has a face neighbour outside its mask, or outside the image. Undefined when either is empty.",
+    "hd95_mm": "The larger of the two directions' 95th percentiles of those distances, interpolated linearly between ranks.",
+    "assd_mm": "Average symmetric surface distance: the mean of those distances over both surfaces' voxels taken together.",
+    "nsd_2mm": f"Normalised surface Dice: the share of both surfaces' voxels that lie at most {TOLERANCE_MM:g} mm from the other surface.",
+    "volume_ml": "Voxels of the mask times the volume of one.",
+    "seconds": "Warm compute of all stages of the method, without loading and writing.",
+    "diameter_mm": "Diameter of the ball of the truth's volume.",
+    "contrast": "(Mean grey level of the lesion - mean of the 5 mm shell about it) / standard deviation of the shell, over voxels that the sweep has seen.",
+    "detected": "A lesion (voxels of the truth that touch by face, edge or corner) is detected when its Dice with the parts of the mask that overlap it "
+    "more than any other lesion is above 0.5.",
+    "sensitivity": "Detected lesions / lesions; those of a case in which the method gave nothing count as missed.",
+    "specificity": "Cases without a lesion in which the mask is empty / cases without a lesion.",
+}
+"""What is measured, one or two sentences for each key of `results.MEASURES`, for a case's properties and for detection, for reports."""
 
 _BOTH_EMPTY = "Neither the mask nor the truth has a voxel."
 _MASK_EMPTY = "The mask is empty."

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
 from LiverLesionSegLib.errors import VolumeError
-from LiverLesionSegLib.evaluation.measures import measures_of
+from LiverLesionSegLib.evaluation.measures import DEFINITIONS, measures_of
 from LiverLesionSegLib.evaluation.metrics import equal_volume_diameter_mm
 from LiverLesionSegLib.evaluation.results import MEASURES
 from LiverLesionSegLib.evaluation.surface_distances import distances_between, surface_distances, surface_voxels, used_part
@@ -350,6 +350,11 @@ def test_every_nan_has_a_reason_and_nothing_else_has(case: Any, empty_mask: bool
     assert list(measures) == [key for key in MEASURES if key != "seconds"]
     assert {key for key, value in measures.items() if math.isnan(value)} == set(undefined)
     assert not any(math.isinf(value) for value in measures.values())
+
+
+def test_every_measure_is_defined_in_words() -> None:
+    assert set(MEASURES) <= set(DEFINITIONS)
+    assert all(text.endswith(".") for text in DEFINITIONS.values())
 
 
 def test_only_what_lies_within_counts() -> None:
