@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from .curves import EDGES, CaseCounts, curves_of
 from .intervals import BootstrapSettings, Interval, bca_interval, resampled_counts
 
 GROUP_SHARE = 1 / 2048
-"""Bins are put together until they hold this share of the lesion or of the background voxels; areas change by less than 1e-5."""
+"""Bins are put together until they hold this share of the lesion or of the background voxels; areas change by about 1e-6."""
 
 BAND_POINTS = 101
 LARGEST_FILE = 1 << 31
@@ -32,12 +32,16 @@ RESAMPLES_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class CountTable:
-    """cases: names (n); thresholds: (g,) lower edges of groups of bins, increasing; lesion, background: (n, g) voxels in each, float64."""
+    """cases: names (n); thresholds: (g,) lower edges of groups of bins, increasing; lesion, background: (n, g) voxels in each, float64.
+
+    tied: (g,) True where a group is one bin, whose voxels count as ties; in the others, lesion and background voxels are taken as evenly mixed.
+    """
 
     cases: tuple[str, ...]
     thresholds: FloatArray
     lesion: FloatArray
     background: FloatArray
+    tied: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,11 @@ class Bands:
     confidence: float
 
 
-def count_table(counts: Sequence[CaseCounts], share: float = GROUP_SHARE) -> CountTable:
-    """Counts of cases in common groups of bins, cases in alphabetical order. Raises InputError when a case is there twice."""
-    counts = sorted(counts, key=lambda one: one.case)
-    names = tuple(one.case for one in counts)
-    if len(set(names)) < len(names):
-        raise InputError(f"Case {next(n for n in names if names.count(n) > 1)}: its counts are there twice; count every case once.")
+def count_table(counts: Iterable[CaseCounts], share: float = GROUP_SHARE) -> CountTable:
+    """Counts of cases in common groups of bins, cases in alphabetical order. Raises InputError when a case is there twice.
+
+    counts is gone through twice, one case at a time, so it may read them from files; the table takes some 100 kB a case.
+    """
     pooled = curves_of(counts)
     starts = np.zeros(len(EDGES), dtype=bool)
     starts[0] = True
@@ -76,11 +79,17 @@ def count_table(counts: Sequence[CaseCounts], share: float = GROUP_SHARE) -> Cou
         starts |= crossing
         starts[1:] |= crossing[:-1]
     group = np.cumsum(starts) - 1
-    lesion, background = (np.zeros((len(counts), int(group[-1]) + 1)) for _ in range(2))
-    for row, one in enumerate(counts):
-        np.add.at(lesion[row], group[one.bins], one.lesion)
-        np.add.at(background[row], group[one.bins], one.background)
-    return CountTable(names, EDGES[starts].astype(np.float64), lesion, background)
+    groups = int(group[-1]) + 1
+    tied = np.bincount(group[(pooled.lesion + pooled.background) > 0], minlength=groups) < 2
+    rows: dict[str, tuple[FloatArray, ...]] = {}
+    for one in counts:
+        if one.case in rows:
+            raise InputError(f"Case {one.case}: its counts are there twice; count every case once.")
+        of_case = group[one.bins]
+        rows[one.case] = tuple(np.bincount(of_case, part, groups).astype(np.float64) for part in (one.lesion, one.background))
+    names = tuple(sorted(rows))
+    lesion, background = (np.array([rows[name][part] for name in names]).reshape(len(names), groups) for part in range(2))
+    return CountTable(names, EDGES[starts].astype(np.float64), lesion, background, tied)
 
 
 def areas(table: CountTable, settings: BootstrapSettings | None = None) -> Areas:
@@ -93,11 +102,11 @@ def areas(table: CountTable, settings: BootstrapSettings | None = None) -> Areas
     return Areas(roc, precision_recall)
 
 
-def area_differences(first: Sequence[CaseCounts], second: Sequence[CaseCounts], settings: BootstrapSettings | None = None) -> Areas:
+def area_differences(first: Iterable[CaseCounts], second: Iterable[CaseCounts], settings: BootstrapSettings | None = None) -> Areas:
     """Areas of the first minus those of the second, over the cases that both have, both drawn together; BCa intervals."""
     settings = settings or BootstrapSettings()
     common = {one.case for one in first} & {one.case for one in second}
-    tables = [count_table([one for one in counts if one.case in common]) for counts in (first, second)]
+    tables = [_only(count_table(counts), common) for counts in (first, second)]
     n = len(common)
     if n < 2:
         empty = np.full(n, math.nan)
@@ -129,8 +138,8 @@ def save_counts(path: Path, counts: Sequence[CaseCounts]) -> None:
         "cases": np.array([one.case for one in counts], dtype=np.str_),
         "ends": ends,
         "bins": np.concatenate([one.bins for one in counts]).astype(np.int32) if counts else np.zeros(0, np.int32),
-        "lesion": np.concatenate([one.lesion for one in counts]) if counts else np.zeros(0, np.int64),
-        "background": np.concatenate([one.background for one in counts]) if counts else np.zeros(0, np.int64),
+        "lesion": np.concatenate([one.lesion for one in counts]) if counts else np.zeros(0, np.int32),
+        "background": np.concatenate([one.background for one in counts]) if counts else np.zeros(0, np.int32),
     }
     with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **columns)  # type: ignore[arg-type]
@@ -150,7 +159,7 @@ def load_counts(path: Path) -> tuple[CaseCounts, ...]:
             raise ValueError("its parts do not fit together")
         starts = [0, *ends[:-1].tolist()]
         return tuple(
-            CaseCounts(str(name), bins[a:b].astype(np.int32), lesion[a:b].astype(np.int64), background[a:b].astype(np.int64))
+            CaseCounts(str(name), bins[a:b].astype(np.int32), lesion[a:b].astype(np.int32), background[a:b].astype(np.int32))
             for name, a, b in zip(names, starts, ends.tolist(), strict=True)
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, IndexError, MemoryError) as error:
@@ -164,6 +173,11 @@ def merged(parts: Sequence[Sequence[CaseCounts]]) -> tuple[CaseCounts, ...]:
         if one.case == following.case:
             raise InputError(f"Case {one.case}: its counts are in two files; give each case once.")
     return tuple(together)
+
+
+def _only(table: CountTable, cases: Collection[str]) -> CountTable:
+    kept = np.array([name in cases for name in table.cases], dtype=bool)
+    return CountTable(tuple(name for name in table.cases if name in cases), table.thresholds, table.lesion[kept], table.background[kept], table.tied)
 
 
 def _weights(n: int, settings: BootstrapSettings) -> Iterator[FloatArray]:
@@ -193,10 +207,24 @@ def _areas(table: CountTable, weights: FloatArray) -> FloatArray:
         lesion, background = true[:, -1], false[:, -1]
         with np.errstate(invalid="ignore", divide="ignore"):
             roc = np.sum(steps_false * (true - steps_true / 2), axis=1) / (lesion * background)
-            precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
-            precision_recall = np.sum(precision * steps_true, axis=1) / lesion
+            precision_recall = np.sum(_precision(table, true, false, steps_true, steps_false) * steps_true, axis=1) / lesion
         found.append(np.stack([roc, precision_recall], axis=1))
     return np.concatenate(found) if found else np.empty((0, 2))
+
+
+def _precision(table: CountTable, true: FloatArray, false: FloatArray, lesion: FloatArray, background: FloatArray) -> FloatArray:
+    """(rows, g) mean precision over the lesion voxels of each group, from the highest threshold down: that at its end where they are ties.
+
+    Where they are not: the integral of (T + x l) / (T + F + x (l + b)) over x from 0 to 1, after T and F true and false positives. The end's
+    precision for all of them would be too low, by up to the share of the voxels that a group holds.
+    """
+    total, step = true + false, lesion + background
+    at_end = np.divide(true, total, out=np.zeros_like(true), where=total > 0)
+    before, share = total - step, np.divide(lesion, step, out=np.zeros_like(true), where=step > 0)
+    mixed = (step > 0) & (before > 0) & ~table.tied[::-1]
+    growth = np.log1p(np.divide(step, before, out=np.zeros_like(true), where=mixed))
+    integral = share + np.divide(true - lesion - before * share, step, out=np.zeros_like(true), where=mixed) * growth
+    return np.where(mixed, integral, at_end)
 
 
 def _rows(table: CountTable, weights: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
