@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -72,8 +72,8 @@ class Detection:
     """Counts of one method over cases.
 
     lesions, detected: of the truths. clear_cases: those whose truth is empty; quiet_cases: those of them in which the mask is empty, too.
-    false_lesions: parts of masks that lie on no lesion, in all cases. cases: all that were counted; failed_cases: those of them where the method
-    gave nothing: their lesions count as missed, and without a lesion they are no clear cases, since nothing was said of them.
+    false_lesions: parts of masks that lie on no lesion, in all cases. cases: all that the method has a result of; failed_cases: those of them where
+    it is an error: their lesions count as missed, and without a lesion they are no clear cases, since nothing was said of them.
     """
 
     lesions: int
@@ -136,15 +136,11 @@ def detection_by_size(cases: Sequence[CaseResult], method: str, place: int = 0, 
 def _count(cases: Sequence[CaseResult], method: str, place: int, low: float, high: float, grouped: bool = False) -> Detection:
     lesions = detected = clear = quiet = false = counted = failed = 0
     for case in cases:
-        if case.error:
-            continue
         result = case.of(method, place)
-        nothing = result is None or bool(result.error)
-        of_case = () if result is None else result.lesions
-        if nothing and not of_case:
-            # Sizes of several lesions are not known then; the case's volume is that of them all.
-            volume_ml = case.truth_ml if case.lesions == 1 else math.nan
-            of_case = (LesionResult(volume_ml, equal_volume_diameter_mm(volume_ml), 0.0, False),) * case.lesions
+        if case.error or result is None:
+            continue
+        nothing = bool(result.error)
+        of_case = _missed(case) if nothing else result.lesions
         chosen = [lesion for lesion in of_case if not grouped or low <= lesion.volume_ml < high]
         if grouped and not chosen:
             continue
@@ -152,13 +148,22 @@ def _count(cases: Sequence[CaseResult], method: str, place: int, low: float, hig
         failed += nothing
         lesions += len(chosen)
         detected += sum(lesion.detected for lesion in chosen)
-        if grouped or result is None:
+        if grouped:
             continue
         false += result.false_lesions
         if not of_case and not nothing:
             clear += 1
             quiet += not result.false_lesions
     return Detection(lesions, detected, clear, quiet, false, counted, failed)
+
+
+def _missed(case: CaseResult) -> tuple[LesionResult, ...]:
+    """The case's lesions, none detected. Their sizes are known from a method that gave something, or of one lesion alone from the truth."""
+    known = next((result.lesions for result in case.results if result.lesions), ())
+    if known:
+        return tuple(replace(lesion, dice=0.0, detected=False) for lesion in known)
+    volume_ml = case.truth_ml if case.lesions == 1 else math.nan
+    return (LesionResult(volume_ml, equal_volume_diameter_mm(volume_ml), 0.0, False),) * case.lesions
 
 
 def _interval(part: int, whole: int) -> tuple[float, float]:

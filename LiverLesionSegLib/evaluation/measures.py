@@ -33,9 +33,10 @@ DEFINITIONS: Mapping[str, str] = {
     "volume_ml": "Voxels of the mask times the volume of one.",
     "seconds": "Warm compute of all stages of the method, without loading and writing.",
     "diameter_mm": "Diameter of the ball of the truth's volume.",
-    "contrast": "(Mean grey level of the lesion - mean of the 5 mm shell about it) / standard deviation of the shell, over voxels that the sweep has seen.",
-    "detected": "A lesion (voxels of the truth that touch by face, edge or corner) is detected when its Dice with the parts of the mask that overlap it "
-    "more than any other lesion is above 0.5.",
+    "contrast": "(Mean grey level of the lesion - mean of the 5 mm shell about it) / standard deviation of the shell, of voxels that the sweep "
+    "has seen.",
+    "detected": "A lesion (voxels of the truth that touch by face, edge or corner) is detected when its Dice with those parts of the mask that "
+    "overlap it more than any other lesion is above 0.5.",
     "sensitivity": "Detected lesions / lesions; those of a case in which the method gave nothing count as missed.",
     "specificity": "Cases without a lesion in which the mask is empty / cases without a lesion.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -153,9 +154,18 @@ def test_sensitivity_and_specificity() -> None:
     assert not found.undefined
 
 
-def test_a_method_that_was_not_run_found_nothing() -> None:
-    found = detection(COHORT[:3], "other")
-    assert (found.lesions, found.detected, found.failed_cases) == (4, 0, 3)
+def test_a_method_counts_where_it_was_run() -> None:
+    assert detection(COHORT, "other").cases == 0
+    assert detection(COHORT, "net", place=1).lesions == 0
+
+
+def test_sizes_of_missed_lesions_are_known_from_other_methods() -> None:
+    case = replace(COHORT[1], results=(*COHORT[1].results, MethodResult("other", error="refused")))
+    groups = detection_by_size((case,), "other")
+    assert (groups["2 to 10 mL"].lesions, groups["2 to 10 mL"].detected) == (2, 0)
+    alone = replace(case, results=case.results[1:])
+    assert detection((alone,), "other").lesions == 2
+    assert detection_by_size((alone,), "other")["2 to 10 mL"].lesions == 0
 
 
 def test_undefined_rates_are_nan_with_a_reason() -> None:
