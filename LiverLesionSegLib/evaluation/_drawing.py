@@ -70,9 +70,7 @@ class MethodStyle:
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     """A style for every method, by its place in the study's order."""
     colors = (*METHOD_COLORS, *MORE_COLORS)
-    return {
-        name: MethodStyle(colors[n % len(colors)], LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]) for n, name in enumerate(methods)
-    }
+    return {name: MethodStyle(colors[n % len(colors)], LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]) for n, name in enumerate(methods)}
 
 
 @contextmanager

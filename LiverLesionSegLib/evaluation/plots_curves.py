@@ -12,7 +12,8 @@ import numpy as np
 
 from ..types import FloatArray
 from ._drawing import COLUMN_MM, GRID_COLOR, PAGE_MM, QUIET_COLOR, MethodStyle, method_styles, new_figure, plain, print_style, save
-from .curves import EDGES, VoxelCurves
+from .case_counts import Bands
+from .curves import EDGES, Reliability, VoxelCurves
 
 CURVE_STEP = 5e-4
 """Points of a drawn curve are at least this far apart: finer than print, and few enough for a file."""
@@ -44,11 +45,12 @@ def figure_curves(
     thresholds: Mapping[str, float | None],
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
     methods: tuple[str, ...] = (),
+    bands: Mapping[str, Bands] | None = None,
 ) -> None:
     """ROC and precision-recall curves of every method that gives probabilities, as `stem`.png and .svg; the frozen threshold is a filled mark.
 
     intervals: method -> {"area_roc" | "area_precision_recall": (low, high)}, 95 % over cases, for the legend. methods: all of the study, in order,
-    so that each keeps its colour.
+    so that each keeps its colour. bands: how far the curves move when cases are drawn again.
     """
     styles = method_styles(methods or tuple(curves))
     intervals = intervals or {}
@@ -61,6 +63,10 @@ def figure_curves(
             style, given = styles[name], intervals.get(name, {})
             false_rate, true_rate = curve.roc()
             precision, recall, _ = curve.precision_recall()
+            band = (bands or {}).get(name)
+            if band is not None:
+                roc.fill_between(band.step, band.roc_low, band.roc_high, color=style.color, alpha=0.2, linewidth=0)
+                pr.fill_between(band.step, band.precision_low, band.precision_high, color=style.color, alpha=0.2, linewidth=0)
             _curve(roc, false_rate, true_rate, style, plain(name), curve.area_roc(), given.get("area_roc"))
             _curve(pr, recall, precision, style, plain(name), curve.area_precision_recall(), given.get("area_precision_recall"))
             threshold = thresholds.get(name)
@@ -73,25 +79,19 @@ def figure_curves(
         save(figure, stem)
 
 
-def figure_reliability(
-    stem: Path, calibrations: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], errors: Mapping[str, float], methods: tuple[str, ...] = ()
-) -> None:
-    """How often a voxel is lesion where a method says so with a probability, as `stem`.png and .svg; below, how many voxels say so.
-
-    calibrations: method -> (mean probability, share that is lesion, voxels), one of each per bin. errors: expected calibration errors.
-    """
-    styles = method_styles(methods or tuple(calibrations))
+def figure_reliability(stem: Path, reliabilities: Mapping[str, Reliability], methods: tuple[str, ...] = ()) -> None:
+    """How often a voxel is lesion where a method says so with a probability, as `stem`.png and .svg; below, how many voxels say so."""
+    styles = method_styles(methods or tuple(reliabilities))
     with print_style():
         figure = new_figure(COLUMN_MM, 104)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         top.plot([0, 1], [0, 1], color=QUIET_COLOR, linewidth=0.7, linestyle=(0, (2, 2)))
-        for name, (predicted, observed, count) in calibrations.items():
-            style, filled = styles[name], count > 0
-            error = errors.get(name, math.nan)
+        for name, found in reliabilities.items():
+            style, error = styles[name], found.expected_error
             label = plain(name) + (f": calibration error {error:.3f}" if math.isfinite(error) else "")
             look: dict[str, Any] = {"color": style.color, "linestyle": style.line, "marker": style.marker, "markersize": 3.5}
-            top.plot(predicted[filled], observed[filled], label=label, **look)
-            bottom.plot(predicted[filled], count[filled], **look)
+            top.plot(found.predicted, found.observed, label=label, **look)
+            bottom.plot(found.predicted, found.voxels, **look)
         top.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Share that is lesion", title="Reliability")
         top.grid(True)
         top.legend(loc="upper left")
@@ -113,7 +113,7 @@ def thinned(x: FloatArray, y: FloatArray, step: float = CURVE_STEP) -> tuple[Flo
 def _curve(plot: Any, x: FloatArray, y: FloatArray, style: MethodStyle, name: str, area: float, interval: tuple[float, float] | None) -> None:
     if not (np.isfinite(x).all() and np.isfinite(y).all() and len(x)):
         return
-    text = f"{name}: area {area:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    text = f"{name}: area {area:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval and math.isfinite(interval[0]) else "")
     plot.plot(*thinned(x, y), color=style.color, linestyle=style.line, label=text, zorder=3)
 
 

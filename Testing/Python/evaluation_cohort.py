@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from LiverLesionSegLib.evaluation.curves import VoxelCurves
+from LiverLesionSegLib.evaluation.curves import CaseCounts, case_counts
 from LiverLesionSegLib.evaluation.plots_cases import CasePicture
 from LiverLesionSegLib.evaluation.results import CaseResult, CohortResult, MethodResult
 from LiverLesionSegLib.geometry import grid_from_axes, ras_from_kji
@@ -77,15 +77,19 @@ def made_up_cohort(cases: int = 20, seed: int = 5, slowness: float = 1.0) -> Coh
     return CohortResult(tuple(made), METHODS, provenance)
 
 
-def made_up_curves(seed: int = 2, voxels: int = 60_000) -> dict[str, VoxelCurves]:
+def made_up_counts(cases: int = 8, voxels: int = 4000) -> dict[str, list[CaseCounts]]:
+    """Counts by probability of a few cases, of the two methods that give probabilities."""
+    return {
+        method: [made_up_case_counts(f"case_{n + 1:02d}", apart, 31 * n + 7, voxels) for n in range(cases)]
+        for method, apart in (("nnU-Net, crop", 2.6), ("nnU-Net, full", 1.2))
+    }
+
+
+def made_up_case_counts(case: str, apart: float, seed: int, voxels: int) -> CaseCounts:
     rng = np.random.default_rng(seed)
-    curves = {}
-    for method, apart in (("nnU-Net, crop", 2.2), ("nnU-Net, full", 1.0)):
-        truth = rng.random(voxels) < 0.12
-        logit = rng.normal(np.where(truth, apart / 2, -apart / 2 - 1.5), 1.3)
-        curves[method] = VoxelCurves()
-        curves[method].add(1 / (1 + np.exp(-logit)), truth)
-    return curves
+    truth = rng.random(voxels) < rng.uniform(0.05, 0.2)
+    logit = rng.normal(np.where(truth, apart / 2, -apart / 2 - 1.5), 1.3)
+    return case_counts(case, 1 / (1 + np.exp(-logit)), truth)
 
 
 def made_up_picture(case: str, seed: int = 0, spacing: float = 0.8) -> CasePicture:

@@ -1,0 +1,175 @@
+"""A report as a list of blocks, written as HTML or as Markdown: the same content in both."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Cell = str | tuple[str, str, str]
+"""Text, or the 25th, 50th and 75th percentile, of which the middle one is set bold."""
+
+TIMING = "timing"
+"""Class of every HTML element, and comment at the end of every LaTeX line, that holds times: what may differ between two runs."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text. notice: to be seen first; timing: holds times."""
+
+    text: str
+    notice: bool = False
+    timing: bool = False
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it is to be typed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: cells; a row of which timing says True (by its number) holds times. over: (title, columns) above the header, from the left on.
+
+    folded: shut at first, where a page can do so, under the caption.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+    over: tuple[tuple[str, int], ...] = ()
+    timing: frozenset[int] = frozenset()
+    folded: bool = False
+    theirs: int = 0
+    """So many columns on the right are another study's."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """stem: of the PNG and SVG files below the report's folder, with /. raster: shown as PNG, because its SVG holds pictures anyway."""
+
+    stem: str
+    caption: str
+    raster: bool = False
+    timing: bool = False
+    narrow: bool = False
+
+
+Block = Heading | Paragraph | Code | Table | Figure
+
+STYLE = """
+:root { color-scheme: light } * { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; max-width: 1080px; margin: 2rem auto 4rem; padding: 0 1.2rem; color: #1b2733; background: #fff }
+h1 { font-size: 1.7rem; margin: 0 0 .6rem } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; border-bottom: 2px solid #d5dde5; padding-bottom: .2rem }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem } p { max-width: 78ch; margin: .4rem 0 } code, pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace }
+pre { background: #f4f6f8; padding: .6rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere }
+.notice { background: #fff3cd; border-left: 4px solid #e69f00; padding: .6rem 1rem; max-width: none }
+.wide { overflow-x: auto; margin: .5rem 0 1rem } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
+caption { text-align: left; color: #4a5866; padding: .2rem 0 .4rem; caption-side: top; max-width: 100ch }
+td, th { padding: .25rem .7rem; border-bottom: 1px solid #d5dde5; text-align: right; vertical-align: top } th { vertical-align: bottom }
+td.text, th:first-child { text-align: left } td.text { max-width: 60ch; overflow-wrap: anywhere } tr.over th { text-align: center; border-bottom: 1px solid #5b6b7b }
+td.q { white-space: nowrap } td.q span { color: #4a5866 } .theirs { background: #f4f6f8 } figure { margin: .8rem 0 1.4rem; break-inside: avoid }
+figure img { width: 100%; height: auto; display: block } figure.narrow img { width: 56% } figcaption { font-size: 13px; color: #4a5866; max-width: 100ch }
+details > summary { cursor: pointer; font-size: 13px; color: #0b5394; margin: .5rem 0 }
+@media print { @page { size: A4; margin: 15mm } body { font-size: 9.5pt; margin: 0; max-width: none; padding: 0 } h2 { break-after: avoid }
+table { font-size: 7.5pt } td, th { padding: .12rem .35rem } tr { break-inside: avoid } .wide { overflow: visible } .theirs, .notice { print-color-adjust: exact } }
+"""
+
+
+def to_html(title: str, blocks: Iterable[Block], folder: Path) -> str:
+    """One page that needs nothing else: pictures are taken from `folder` and embedded."""
+    body = "\n".join(_html(block, folder) for block in blocks)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def to_markdown(blocks: Iterable[Block]) -> str:
+    """Markdown with tables; pictures are linked where they lie."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def _html(block: Block, folder: Path) -> str:
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
+    if isinstance(block, Paragraph):
+        classes = " ".join(name for name, is_so in (("notice", block.notice), (TIMING, block.timing)) if is_so)
+        return f"<p{_class(classes)}>{html.escape(block.text)}</p>"
+    if isinstance(block, Code):
+        return f"<pre>{html.escape(block.text)}</pre>"
+    if isinstance(block, Table):
+        return _html_table(block)
+    ending, kind = ("png", "image/png") if block.raster else ("svg", "image/svg+xml")
+    data = base64.b64encode((folder / f"{block.stem}.{ending}").read_bytes()).decode("ascii")
+    classes = " ".join(name for name, is_so in ((TIMING, block.timing), ("narrow", block.narrow)) if is_so)
+    alt = html.escape(block.caption.split(". ")[0], quote=True)
+    picture = f'<img alt="{alt}" src="data:{kind};base64,{data}">'
+    return f"<figure{_class(classes)}>{picture}<figcaption>{html.escape(block.caption)}</figcaption></figure>"
+
+
+def _html_table(table: Table) -> str:
+    columns = len(table.header)
+    caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption and not table.folded else ""
+    over = "".join(f'<th colspan="{span}">{html.escape(text)}</th>' for text, span in table.over)
+    head = (
+        f'<tr class="over">{over}</tr>' if over else ""
+    ) + f"<tr>{''.join(_cell('th', c, n, columns, table) for n, c in enumerate(table.header))}</tr>"
+    rows = [
+        f"<tr{_class(TIMING if number in table.timing else '')}>{''.join(_cell('td', c, n, columns, table) for n, c in enumerate(row))}</tr>"
+        for number, row in enumerate(table.rows)
+    ]
+    text = f'<div class="wide"><table>{caption}\n<thead>{head}</thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody></table></div>"
+    return f"<details><summary>{html.escape(table.caption)}</summary>{text}</details>" if table.folded else text
+
+
+def _cell(tag: str, cell: Cell, column: int, columns: int, table: Table) -> str:
+    classes = ["theirs"] if column >= columns - table.theirs else []
+    if isinstance(cell, tuple):
+        content, classes = f"<span>{cell[0]}</span> <b>{cell[1]}</b> <span>{cell[2]}</span>", [*classes, "q"]
+    else:
+        content = html.escape(cell)
+        classes += ["text"] if tag == "td" and (column == 0 or not re.fullmatch(r"[\s\d.,+−\-–%()/<≥eE]*|undefined", cell)) else []
+    return f"<{tag}{_class(' '.join(classes))}>{content}</{tag}>"
+
+
+def _class(names: str) -> str:
+    return f' class="{names}"' if names else ""
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {_escaped(block.text)}"
+    if isinstance(block, Paragraph):
+        return f"> **{_escaped(block.text)}**" if block.notice else _escaped(block.text)
+    if isinstance(block, Code):
+        return f"```\n{block.text}\n```"
+    if isinstance(block, Figure):
+        return f"![{_escaped(block.caption)}]({block.stem}.png)\n\n*{_escaped(block.caption)}*"
+    header = list(block.header)
+    place = 0
+    for text, span in block.over:  # Markdown knows no cells across columns
+        for column in range(place, place + span):
+            header[column] = f"{header[column]} ({text})" if text and header[column] else header[column]
+        place += span
+    lines = [_row(header), "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|", *(_row(row) for row in block.rows)]
+    return (f"{_escaped(block.caption)}\n\n" if block.caption else "") + "\n".join(lines)
+
+
+def _row(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join(f"{c[0]} **{c[1]}** {c[2]}" if isinstance(c, tuple) else _escaped(c) for c in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))
