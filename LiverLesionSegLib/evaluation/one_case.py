@@ -6,9 +6,6 @@ import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from ..cohort import Case, LoadedCase, case_box, load_case
 from ..errors import BoxError, Cancelled, InputError
@@ -16,15 +13,15 @@ from ..files.volumes import read_mask
 from ..progress import IsCancelled, stop_if_cancelled
 from ..segmentation import embed
 from ..segmentation.crop import share_seen
-from ..types import Box, Mask
+from ..types import Box, Mask, Probability
 from .contrast import contrast_of
-from .curves import VoxelCurves
+from .curves import CaseCounts, VoxelCurves
 from .lesions import lesions_of
 from .measures import measures_of
 from .methods import Method, Prepared, Segmented, on_volume
 from .metrics import equal_volume_diameter_mm
 from .results import CaseResult, MethodResult
-from .storage import CaseRecord, PackedMask, counts_of
+from .storage import CaseRecord, PackedMask
 
 TRUTH = "truth"
 NO_LESION = "none"
@@ -100,7 +97,7 @@ def evaluate_case(case: Case, methods: Mapping[str, Prepared], settings: StudySe
         truth, warnings = on_volume(loaded.truth, loaded, f"its truth {case.truth}", settings.resample)
     except InputError as error:
         raise type(error)(f"Case {case.name}: {error}") from error
-    boxes = _boxes(loaded, settings)
+    boxes = boxes_of(loaded, settings)
     try:
         seen = share_seen(loaded.volume, boxes[0])
     except BoxError as error:
@@ -122,7 +119,7 @@ def evaluate_case(case: Case, methods: Mapping[str, Prepared], settings: StudySe
             if place == 0:
                 masks[name] = PackedMask.of(mask)
                 if found.probability is not None:
-                    counts[name] = _counts(found, truth)
+                    counts[name] = _counts(case.name, found.probability, truth)
     others, notes = _other_truths(loaded, settings)
     contrast = contrast_of(loaded.volume, truth)
     if contrast.undefined and truth.array.any():
@@ -141,8 +138,11 @@ def evaluate_case(case: Case, methods: Mapping[str, Prepared], settings: StudySe
     return CaseRecord(result, counts, {**masks, **others})
 
 
-def _boxes(loaded: LoadedCase, settings: StudySettings) -> list[Box]:
-    """Boxes of a case; without a lesion every box would be the table's own, so there is one."""
+def boxes_of(loaded: LoadedCase, settings: StudySettings) -> list[Box]:
+    """The boxes of a case, the first of which figures show. Without a lesion every box would be the table's own, so there is one.
+
+    Raises BoxError, naming the case, when there is none.
+    """
     if settings.boxes == 0:
         if loaded.roi is None:
             raise BoxError(f"Case {loaded.name}: the table gives no box (roi); give one, or ask for boxes drawn about the truth.")
@@ -163,12 +163,11 @@ def _measured(name: str, place: int, found: Segmented, mask: Mask, truth: Mask) 
     )
 
 
-def _counts(found: Segmented, truth: Mask) -> dict[str, NDArray[Any]]:
+def _counts(case: str, found: Probability, truth: Mask) -> CaseCounts:
     """Every voxel that the method looked at is one prediction, as in Natali et al. (2025)."""
-    assert found.probability is not None
     curves = VoxelCurves()
-    curves.add(found.probability.array, embed(truth, found.probability.grid).array)
-    return counts_of(curves)
+    curves.add(found.array, embed(truth, found.grid).array)
+    return curves.counts(case)
 
 
 def _other_truths(loaded: LoadedCase, settings: StudySettings) -> tuple[dict[str, PackedMask], list[str]]:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,11 @@ from numpy.typing import NDArray
 from ..files.atomic import output_folder, whole_folder
 from ..geometry import sub_grid
 from ..types import Grid, Mask
-from .curves import VoxelCurves
+from .curves import EDGES, CaseCounts
 from .results import CaseResult, LesionResult, MethodResult
 
-FORMAT = 1
-"""Part of every key: what another version of this module wrote is not read."""
+FORMAT = f"1-{zlib.crc32(EDGES.tobytes()):08x}"
+"""Part of every key: what was written in another form, or counted in other bins, is not read."""
 RESULT, SECONDS, VOXELS = "result.json", "seconds.json", "voxels.npz"
 NAME_CHARACTERS, KEY_CHARACTERS = 60, 16
 
@@ -67,30 +68,15 @@ class PackedMask:
 
 @dataclass(frozen=True, eq=False)
 class CaseRecord:
-    """A case's result and what figures and curves need of it: method -> voxel counts, and masks of the first box by "truth", "truth:NAME" or method.
+    """A case's result and what curves and figures need of it: method -> voxel counts, and masks of the first box by "truth", "truth:NAME" or method.
 
     finished: whether evaluating it again would give the same; what was left out for reasons that may pass is not kept.
     """
 
     result: CaseResult
-    counts: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    counts: Mapping[str, CaseCounts] = field(default_factory=dict)
     masks: Mapping[str, PackedMask] = field(default_factory=dict)
     finished: bool = True
-
-
-def counts_of(curves: VoxelCurves) -> dict[str, NDArray[Any]]:
-    """The bins that are not empty, and how much is in them."""
-    found: dict[str, NDArray[Any]] = {}
-    for kind, values in (("lesion", curves.lesion), ("background", curves.background)):
-        bins = np.flatnonzero(values)
-        found[f"{kind}_bins"], found[f"{kind}_counts"] = bins.astype(np.uint32), values[bins].astype(np.uint32)
-    return found
-
-
-def add_counts(curves: VoxelCurves, counts: Mapping[str, NDArray[Any]]) -> None:
-    """Adds what `counts_of` gave to `curves`."""
-    for kind, values in (("lesion", curves.lesion), ("background", curves.background)):
-        values[counts[f"{kind}_bins"]] += counts[f"{kind}_counts"]
 
 
 def digest(value: Any) -> str:
@@ -155,17 +141,29 @@ class CaseStore:
             names = [str(name) for name in arrays["mask_names"]]
             return {name: PackedMask(arrays[f"mask{n}_bits"], *_parts(arrays[f"mask{n}_part"]), grid) for n, name in enumerate(names)}
 
-    def counts(self, case: str, key: str) -> dict[str, dict[str, NDArray[Any]]]:
-        """Method -> voxel counts of a finished case, as `counts_of` gives them. Raises OSError when there are none."""
+    def counts(self, case: str, key: str, method: str) -> CaseCounts | None:
+        """A method's voxel counts of a finished case; None where it gave no probability. Raises OSError when the case is not there."""
         with np.load(self._place(case, key) / VOXELS, allow_pickle=False) as arrays:
             names = [str(name) for name in arrays["count_names"]]
-            kinds = ("lesion_bins", "lesion_counts", "background_bins", "background_counts")
-            return {name: {kind: arrays[f"count{n}_{kind}"] for kind in kinds} for n, name in enumerate(names)}
+            if method not in names:
+                return None
+            n = names.index(method)
+            return CaseCounts(case, *(arrays[f"count{n}_{kind}"] for kind in ("bins", "lesion", "background")))
 
-    def all_counts(self, keys: Mapping[str, str]) -> Iterator[tuple[str, dict[str, dict[str, NDArray[Any]]]]]:
-        """(case, its counts) of each case of `keys` (case -> key) in turn, one in memory at a time."""
-        for case, key in keys.items():
-            yield case, self.counts(case, key)
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """One method's voxel counts of the cases of `keys` (case -> key), read anew whenever it is gone through, one case in memory at a time."""
+
+    store: CaseStore
+    keys: Mapping[str, str]
+    method: str
+
+    def __iter__(self) -> Iterator[CaseCounts]:
+        for case, key in self.keys.items():
+            counts = self.store.counts(case, key, self.method)
+            if counts is not None:
+                yield counts
 
 
 def split_seconds(case: CaseResult) -> tuple[CaseResult, list[dict[str, Any]]]:
@@ -187,7 +185,7 @@ def join_seconds(case: CaseResult, seconds: list[dict[str, Any]]) -> CaseResult:
 def _arrays(record: CaseRecord) -> dict[str, Any]:
     arrays: dict[str, Any] = {"count_names": np.array(list(record.counts), dtype=np.str_)}
     for n, counts in enumerate(record.counts.values()):
-        arrays |= {f"count{n}_{kind}": values for kind, values in counts.items()}
+        arrays |= {f"count{n}_bins": counts.bins, f"count{n}_lesion": counts.lesion, f"count{n}_background": counts.background}
     for n, mask in enumerate(record.masks.values()):
         arrays |= {f"mask{n}_bits": mask.bits, f"mask{n}_part": np.array([mask.start, mask.shape])}
         arrays |= {"grid_shape": np.array(mask.grid.shape), "grid_matrix": mask.grid.ijk_to_ras, "grid_frame": np.array(mask.grid.frame)}

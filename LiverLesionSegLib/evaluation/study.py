@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..cohort import BadCase, Case
+from ..cohort import BadCase, Case, load_case
 from ..errors import InputError
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
-from .curves import VoxelCurves
 from .methods import Method, NetworkMethod
-from .one_case import Study, StudySettings
+from .one_case import TRUTH, Study, StudySettings, boxes_of
 from .results import CaseResult, CohortResult
-from .storage import FORMAT, CaseRecord, CaseStore, PackedMask, add_counts, digest, file_identity
+from .storage import FORMAT, CaseRecord, CaseStore, StoredCounts, digest, file_identity
 from .workers import in_processes, in_this_process, on_cluster
+
+if TYPE_CHECKING:
+    from .agreement import CaseAgreement
+    from .plots_cases import CasePicture
 
 TRUTHS_OF_SWEEPS = "The truth of a case that was reconstructed from its sweep was brought onto the reconstruction's grid (linearly, set from 0.5 on)."
 
@@ -35,31 +38,44 @@ class WorkSettings:
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedCohort:
-    """A cohort's results, and access to what was kept of each case: its masks and the counts behind the curves, one case in memory at a time.
+    """A cohort's results, and access to what was kept of each case that was evaluated, one case in memory at a time.
 
-    keys: case -> key in the store, of the cases that were evaluated. resumed: how many were there from before.
+    cases, keys: case -> its line of the table, and its key in the store. resumed: how many were there from before.
     """
 
     result: CohortResult
+    settings: StudySettings
     store: CaseStore
+    cases: Mapping[str, Case] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     resumed: int = 0
 
-    def masks(self, case: str) -> dict[str, PackedMask]:
-        """The masks of a case's first box: "truth", "truth:NAME" of other observers, and those of the methods that gave one."""
-        return self.store.masks(case, self.keys[case])
+    def counts(self) -> dict[str, StoredCounts]:
+        """Method -> its cases' voxel counts, for `curve_statistics` and `curves_of`, of the methods that give probabilities."""
+        networks = {result.method for case in self.result.evaluated for result in case.results if result.threshold is not None}
+        return {method: StoredCounts(self.store, self.keys, method) for method in self.result.methods if method in networks}
 
-    def curves(self) -> dict[str, VoxelCurves]:
-        """Method -> voxel curves over all cases, of the methods that give probabilities; counts are whole numbers, so any order gives the same."""
-        curves: dict[str, VoxelCurves] = {}
-        for _, counts in self.counts():
-            for method, values in counts.items():
-                add_counts(curves.setdefault(method, VoxelCurves()), values)
-        return {method: curves[method] for method in self.result.methods if method in curves}
+    def agreement(self, *, cancelled: IsCancelled | None = None) -> tuple[CaseAgreement, ...]:
+        """How the observers of each case agree that has more than one truth (columns truth:NAME); "truth" is that of the column truth."""
+        from .agreement import agreement
 
-    def counts(self) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-        """(case, method -> its voxel counts as `storage.counts_of` gives them) of every case that was evaluated."""
-        return self.store.all_counts(self.keys)
+        found = []
+        for name in [name for name, case in self.cases.items() if case.truths]:
+            stop_if_cancelled(cancelled)
+            packed = self.store.masks(name, self.keys[name])
+            truths = {rater.removeprefix(f"{TRUTH}:"): one.mask() for rater, one in packed.items() if rater == TRUTH or rater.startswith(f"{TRUTH}:")}
+            if len(truths) > 1:
+                found.append(agreement(name, truths)[0])
+        return tuple(found)
+
+    def picture(self, name: str, *, cancelled: IsCancelled | None = None) -> CasePicture:
+        """What a case's pictures are drawn from: its volume, read or reconstructed again, and the masks that were kept."""
+        from .plots_cases import CasePicture
+
+        case, packed = self.cases[name], self.store.masks(name, self.keys[name])
+        loaded = load_case(case, allow_empty=True, threads=self.settings.threads, cancelled=cancelled)
+        masks = {method: packed[method].mask() for method in self.result.methods if method in packed}
+        return CasePicture(name, loaded.volume, boxes_of(loaded, self.settings)[0], packed[TRUTH].mask(), masks)
 
 
 def evaluate_cohort(
@@ -84,6 +100,8 @@ def evaluate_cohort(
     names = [method.name for method in methods]
     if not names or len(set(names)) != len(names):
         raise InputError(f"The methods {', '.join(names) or '(none)'} cannot be compared; give one or more, each with a name of its own.")
+    if any(name == TRUTH or name.startswith(f"{TRUTH}:") for name in names):
+        raise InputError(f"A method cannot be called {TRUTH}; give its column, or its model, another name.")
     study, store = Study(tuple(methods), settings), CaseStore(folder)
     good = [case for case in cases if isinstance(case, Case)]
     keys = {case.name: case_key(case, study) for case in good}
@@ -102,8 +120,9 @@ def evaluate_cohort(
         report(progress, len(found) / len(good), f"case {record.result.case}, {len(found)} of {len(good)}")
     results = tuple(found[case.name] if isinstance(case, Case) else _bad(case) for case in cases)
     about = {**_provenance(good, study), **(provenance or {})}
-    kept_keys = {result.case: keys[result.case] for result in results if not result.error}
-    return EvaluatedCohort(CohortResult(results, tuple(names), about), store, kept_keys, resumed)
+    evaluated = {case.name: case for case in good if not found[case.name].error}
+    kept_keys = {name: keys[name] for name in evaluated}
+    return EvaluatedCohort(CohortResult(results, tuple(names), about), settings, store, evaluated, kept_keys, resumed)
 
 
 def case_key(case: Case, study: Study) -> str:

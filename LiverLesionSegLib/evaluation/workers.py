@@ -188,7 +188,7 @@ def on_cluster(cases: Sequence[Case], study: Study, scheduler: str, *, cancelled
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise LinkError(f"{scheduler}: no Dask scheduler answers there; start one (dask scheduler) or correct the address.") from error
-    with client:
+    with client, client.as_current():
         threads = _threads_of(client, scheduler)
         waiting = list(reversed(cases))
         running = {client.submit(_on_worker, study, case, pure=False): case for case in _taken(waiting, threads + AHEAD)}
