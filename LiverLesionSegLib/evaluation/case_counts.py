@@ -118,16 +118,14 @@ def area_differences(first: Iterable[CaseCounts], second: Iterable[CaseCounts], 
 
 
 def bands(table: CountTable, settings: BootstrapSettings | None = None) -> Bands:
-    """How far the curves move when cases are drawn again; NaN with fewer than 2 cases."""
+    """How far the curves move when cases are drawn again; NaN with fewer than 2 cases or without a class."""
     settings = settings or BootstrapSettings()
     step = np.linspace(0.0, 1.0, BAND_POINTS)
-    rates, precisions = [np.full((1, BAND_POINTS), math.nan)], [np.full((1, BAND_POINTS), math.nan)]
-    if len(table.cases) > 1:
-        drawn = [_drawn_curves(true, false, step) for weights in _weights(len(table.cases), settings) for true, false in _rows(table, weights)]
-        rates, precisions = [one[0][None] for one in drawn], [one[1][None] for one in drawn]
+    n = len(table.cases)
+    found = [_drawn_curves(true, false, step) for weights in _weights(n, settings) for true, false in _rows(table, weights)] if n > 1 else []
     tail = (1 - settings.confidence) / 2
-    low_high = [_quantiles(np.concatenate(rows), [tail, 1 - tail]) for rows in (rates, precisions)]
-    a, b, c, d = (tuple(row.tolist()) for found in low_high for row in found)
+    low_high = [_quantiles([one[part] for one in found], [tail, 1 - tail]) for part in range(2)]
+    a, b, c, d = (tuple(row.tolist()) for pair in low_high for row in pair)
     return Bands(tuple(step.tolist()), a, b, c, d, settings.confidence)
 
 
@@ -157,7 +155,7 @@ def load_counts(path: Path) -> tuple[CaseCounts, ...]:
         whole = [len(bins), len(lesion), len(background)] == [int(ends[-1]) if len(ends) else 0] * 3 and len(names) == len(ends)
         if not whole or any(array.dtype.kind != "i" for array in (ends, bins, lesion, background)):
             raise ValueError("its parts do not fit together")
-        starts = [0, *ends[:-1].tolist()]
+        starts = [0, *ends.tolist()][: len(ends)]
         return tuple(
             CaseCounts(str(name), bins[a:b].astype(np.int32), lesion[a:b].astype(np.int32), background[a:b].astype(np.int32))
             for name, a, b in zip(names, starts, ends.tolist(), strict=True)
@@ -239,5 +237,5 @@ def _drawn_curves(true: FloatArray, false: FloatArray, step: FloatArray) -> tupl
     return np.interp(step, np.concatenate([[0.0], rate]), np.concatenate([[0.0], recall])), true[first] / (true + false)[first]
 
 
-def _quantiles(rows: FloatArray, levels: Sequence[float]) -> NDArray[np.float64]:
+def _quantiles(rows: Sequence[FloatArray], levels: Sequence[float]) -> NDArray[np.float64]:
     return np.quantile(rows, levels, axis=0) if len(rows) else np.full((len(levels), BAND_POINTS), math.nan)

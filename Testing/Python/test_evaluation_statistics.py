@@ -18,6 +18,7 @@ from scipy import stats
 from LiverLesionSegLib.errors import InputError
 from LiverLesionSegLib.evaluation.intervals import BootstrapSettings, bca_interval, median_interval, percentile_interval
 from LiverLesionSegLib.evaluation.paired import PairedSettings, bonferroni, compare_methods, corrected, hodges_lehmann, holm, paired_test
+from LiverLesionSegLib.evaluation.resampling import ResamplingSettings, resample_medians
 from LiverLesionSegLib.evaluation.results import CaseResult, CohortResult, MethodResult
 from LiverLesionSegLib.evaluation.statistics import StatisticsSettings, cohort_statistics, significant
 from LiverLesionSegLib.evaluation.summaries import association, bland_altman, grouped, quartiles, sample, size_labels, summarise
@@ -28,7 +29,7 @@ AFTER = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
 FEW = BootstrapSettings(resamples=200)
 
 
-def cohort_of(values: dict[str, list[float]], measure: str = "dice", truth_ml: float = 3.0) -> CohortResult:
+def cohort_of(values: dict[str, list[float | None]], measure: str = "dice", truth_ml: float = 3.0) -> CohortResult:
     """Cases a, b, c, ... with one measure of each method; None leaves the method out of the case."""
     methods, cases = tuple(values), []
     for n in range(max((len(column) for column in values.values()), default=0)):
@@ -342,3 +343,26 @@ def test_quartiles_are_numpys() -> None:
     values = np.random.default_rng(2).normal(size=23)
     found = quartiles([*values, math.nan], FEW)
     assert [found.low, found.median, found.high] == pytest.approx(np.percentile(values, [25, 50, 75]))
+
+
+def test_medians_over_random_splits() -> None:
+    # Of three cases two are tested, so the medians are the means of the three pairs, each as likely.
+    cohort = cohort_of({"one": [0.0, 0.2, 0.6], "two": [0.1, 0.1, 0.1], "gap": [0.5, None, None]})
+    found = resample_medians(cohort, ["dice", "volume_ml"], ResamplingSettings(repetitions=3000))
+    one = found.medians["one"]["dice"]
+    assert (found.cases, found.tested, one.n) == (3, 2, 3000)
+    assert one.mean == pytest.approx((0.1 + 0.3 + 0.4) / 3, abs=0.01)
+    assert (one.p2_5, one.median, one.p97_5) == (pytest.approx(0.1), pytest.approx(0.3), pytest.approx(0.4))
+    assert found.medians["two"]["dice"].sd == pytest.approx(0.0)
+    assert found.better["dice"]["one > two"] == pytest.approx((0.5 + 1 + 1) / 3, abs=0.03)
+    # Where `gap` has a value it lies above `two` and, of the first case alone, above `one`.
+    assert found.better["dice"]["one > gap"] == 0.0
+    assert found.medians["gap"]["dice"].n == pytest.approx(2000, abs=100)
+    assert "volume_ml" not in found.better
+    assert found.medians["one"]["volume_ml"].reason
+    assert "at least 2" in resample_medians(cohort_of({"one": [0.5]})).reason
+
+
+def test_a_measure_where_less_is_better() -> None:
+    cohort = cohort_of({"near": [1.0, 2.0, 3.0], "far": [5.0, 6.0, 7.0]}, "hd95_mm")
+    assert resample_medians(cohort, ["hd95_mm"]).better["hd95_mm"]["near > far"] == 1.0
