@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one a core, as far as memory goes; 1 with cuda)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="processor threads in each process (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work instead, such as tcp://host:8786")
+    parser.add_argument("--by", metavar="COLUMN", help="also show tables and violins apart by the values of this column of the table")
     parser.add_argument("--resample", action="store_true", help="bring truths and masks on other grids onto the volume's, instead of refusing them")
 
 
@@ -55,7 +56,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     """Evaluates every case of the split and writes the report; cases that cannot be evaluated are listed and lose no other."""
     from ..cohort import read_cases_and_bad
     from ..evaluation.one_case import StudySettings
-    from ..evaluation.study import WorkSettings, evaluate_cohort
+    from ..evaluation.report import ReportSettings
+    from ..evaluation.study import WorkSettings, evaluate_cohort, write_study_report
 
     if options.scheduler and options.workers:
         raise InputError("--workers is for processes of this machine, and --scheduler for a cluster, which has its own; give one of them.")
@@ -74,13 +76,19 @@ def run(options: argparse.Namespace, run: Run) -> int:
     evaluated = [case for case in cohort.evaluated if any(not result.error for result in case.results)]
     if not evaluated:
         raise InputError(f"None of the {len(cases)} cases could be evaluated; the first reason of {len(warnings)}: {warnings[0]}")
+    with run.stage("report"):
+        statistics, paths = write_study_report(found, folder, ReportSettings(by=options.by or ""), progress=run.progress)
+    for name, path in paths.items():
+        run.output(name, path)
+    run.output("cases", found.store.folder)
     run.device, run.threads = options.device or "cpu", work.workers * settings.threads
     run.found.update(cases=len(cases), evaluated=len(evaluated), resumed=found.resumed, split=split, methods=list(cohort.methods))
     run.found["left_out"] = {case.case: case.error for case in cohort.cases if case.error}
+    run.found["dice"] = {method: round(statistics.summary[method]["dice"].median, 4) for method in cohort.methods}
     run.found.setdefault("warnings", []).extend(warnings)
     run.summary.append(f"{len(evaluated)} of {len(cases)} cases ({split}), {found.resumed} of them finished before")
+    run.summary.append("median Dice: " + ", ".join(f"{method} {value:.3f}" for method, value in run.found["dice"].items()))
     run.summary += [f"warning: {text}" for text in run.found["warnings"]]
-    run.output("cases", found.store.folder)
     return 0
 
 
@@ -156,7 +164,7 @@ def _workers(options: argparse.Namespace, cases: int) -> int:
 def _command(options: argparse.Namespace) -> str:
     """What gives these results again, without what they do not depend on: where they are put, and by how many processes or machines."""
     words = ["liverlesionseg", "evaluate", options.cases.name, "--output", "DIR"]
-    for name in ("methods", "split", "device", "backend"):
+    for name in ("methods", "split", "by", "device", "backend"):
         words += [f"--{name}", getattr(options, name)] if getattr(options, name) is not None else []
     for model in options.model or []:
         words += ["--model", model]

@@ -22,6 +22,8 @@ from .workers import in_processes, in_this_process, on_cluster
 if TYPE_CHECKING:
     from .agreement import CaseAgreement
     from .plots_cases import CasePicture
+    from .report import ReportSettings
+    from .statistics import CohortStatistics
 
 TRUTHS_OF_SWEEPS = "The truth of a case that was reconstructed from its sweep was brought onto the reconstruction's grid (linearly, set from 0.5 on)."
 
@@ -125,6 +127,46 @@ def evaluate_cohort(
     return EvaluatedCohort(CohortResult(results, tuple(names), about), settings, store, evaluated, kept_keys, resumed)
 
 
+def write_study_report(
+    found: EvaluatedCohort,
+    folder: Path,
+    settings: ReportSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> tuple[CohortStatistics, dict[str, Path]]:
+    """The statistics of a study, and its report in `folder`, name -> path, with all that was kept of the cases: curves, agreement, pictures.
+
+    Raises OutputError when something cannot be written; Cancelled.
+    """
+    from .agreement import cohort_agreement
+    from .curve_statistics import curve_statistics
+    from .curves import curves_of
+    from .report import write_report
+    from .statistics import cohort_statistics
+
+    counts = found.counts()
+    report(progress, 0.0, "statistics")
+    statistics = cohort_statistics(found.result)
+    stop_if_cancelled(cancelled)
+    report(progress, 0.1, "statistics of the curves")
+    of_curves = curve_statistics(counts) if counts else None
+    agreed = found.agreement(cancelled=cancelled)
+    paths = write_report(
+        folder,
+        found.result,
+        statistics=statistics,
+        curves={method: curves_of(cases) for method, cases in counts.items()},
+        curve_statistics=of_curves,
+        agreement=cohort_agreement(agreed) if agreed else None,
+        pictures=found.picture,
+        settings=settings,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return statistics, paths
+
+
 def case_key(case: Case, study: Study) -> str:
     """Digest of all that a case's result depends on: its line of the table, its files, the methods with their models, the settings."""
     columns = ("volume", "truth", "roi", "sweep", "config", "weights")
@@ -152,7 +194,9 @@ def _bad(case: BadCase) -> CaseResult:
 def _provenance(cases: Sequence[Case], study: Study) -> dict[str, object]:
     models = {method.name: _model(method) for method in study.methods if isinstance(method, NetworkMethod)}
     notes = [TRUTHS_OF_SWEEPS] if any(case.volume is None for case in cases) else []
-    return {"settings": asdict(study.settings), "seeds": {"boxes": study.settings.seed}, "models": models, "notes": notes}
+    # The phantom's tables say of every case which seed it was made from.
+    simulated = any(case.extra.get("phantom_seed") for case in cases)
+    return {"simulated": simulated, "settings": asdict(study.settings), "seeds": {"boxes": study.settings.seed}, "models": models, "notes": notes}
 
 
 def _model(method: NetworkMethod) -> dict[str, object]:
