@@ -33,6 +33,10 @@ class AgreementSettings:
     deviation: float = 0.1
     most_iterations: int = 200
 
+    def __post_init__(self) -> None:
+        if self.margin_voxels < 0 or self.deviation < 0 or self.most_iterations < 1:
+            raise InputError("A margin and a deviation below 0, or no iteration, give no consensus; take 0 or more, and at least 1 iteration.")
+
 
 @dataclass(frozen=True)
 class RaterAgreement:
@@ -145,7 +149,9 @@ def cohort_agreement(cases: Sequence[CaseAgreement], settings: BootstrapSettings
     )
 
 
-def staple(arrays: Sequence[NDArray[np.bool_]], settings: AgreementSettings | None = None) -> tuple[FloatArray, list[float], list[float], int]:
+def staple(
+    arrays: Sequence[NDArray[np.bool_]], settings: AgreementSettings | None = None
+) -> tuple[NDArray[np.float32], list[float], list[float], int]:
     """(probability of lesion (K, J, I), sensitivity and specificity of each rater, iterations). 0 outside the box that STAPLE looks at.
 
     All arrays of one shape, at least one voxel set in one of them.
@@ -162,7 +168,7 @@ def staple(arrays: Sequence[NDArray[np.bool_]], settings: AgreementSettings | No
     filter_ = sitk.STAPLEImageFilter()
     filter_.SetForegroundValue(1)
     filter_.SetMaximumIterations(settings.most_iterations)
-    probability = np.zeros(union.shape)
+    probability = np.zeros(union.shape, dtype=np.float32)
     probability[box] = sitk.GetArrayFromImage(filter_.Execute(images))
     return probability, list(filter_.GetSensitivity()), list(filter_.GetSpecificity()), int(filter_.GetElapsedIterations())
 

@@ -1,4 +1,4 @@
-"""The counts of a cohort's cases side by side, so that cases can be drawn again without their volumes; and their file.
+"""The counts of a cohort's cases side by side, so that cases can be drawn again without their volumes.
 
 Areas under ROC and precision-recall with bootstrap intervals over cases, bands around the curves, and paired differences between two models.
 """
@@ -6,27 +6,21 @@ Areas under ROC and precision-recall with bootstrap intervals over cases, bands 
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files.atomic import whole_file
 from ..types import FloatArray
-from .curves import EDGES, CaseCounts, curves_of
+from .curves import EDGES, CaseCounts, VoxelCurves, curves_of
 from .intervals import BootstrapSettings, Interval, bca_interval, resampled_counts
 
 GROUP_SHARE = 1 / 2048
 """Bins are put together until they hold this share of the lesion or of the background voxels; areas change by about 1e-6."""
 
 BAND_POINTS = 101
-LARGEST_FILE = 1 << 31
 RESAMPLES_AT_ONCE = 64
 
 
@@ -64,17 +58,18 @@ class Bands:
     confidence: float
 
 
-def count_table(counts: Iterable[CaseCounts], share: float = GROUP_SHARE) -> CountTable:
+def count_table(counts: Iterable[CaseCounts], pooled: VoxelCurves | None = None) -> CountTable:
     """Counts of cases in common groups of bins, cases in alphabetical order. Raises InputError when a case is there twice.
 
-    counts is gone through twice, one case at a time, so it may read them from files; the table takes some 100 kB a case.
+    pooled: the curves of them all, if they are at hand; else counts is gone through twice. One case is taken at a time, so it may read them from
+    files; the table takes some 100 kB a case.
     """
-    pooled = curves_of(counts)
+    pooled = curves_of(counts) if pooled is None else pooled
     starts = np.zeros(len(EDGES), dtype=bool)
     starts[0] = True
     for counted in (pooled.lesion, pooled.background):
         upto = np.cumsum(counted) / max(int(counted.sum()), 1)
-        step = np.floor(np.concatenate([[0.0], upto]) / share)
+        step = np.floor(np.concatenate([[0.0], upto]) / GROUP_SHARE)
         crossing = step[1:] != step[:-1]
         starts |= crossing
         starts[1:] |= crossing[:-1]
@@ -102,11 +97,11 @@ def areas(table: CountTable, settings: BootstrapSettings | None = None) -> Areas
     return Areas(roc, precision_recall)
 
 
-def area_differences(first: Iterable[CaseCounts], second: Iterable[CaseCounts], settings: BootstrapSettings | None = None) -> Areas:
+def area_differences(first: CountTable, second: CountTable, settings: BootstrapSettings | None = None) -> Areas:
     """Areas of the first minus those of the second, over the cases that both have, both drawn together; BCa intervals."""
     settings = settings or BootstrapSettings()
-    common = {one.case for one in first} & {one.case for one in second}
-    tables = [_only(count_table(counts), common) for counts in (first, second)]
+    common = {*first.cases} & {*second.cases}
+    tables = [_only(table, common) for table in (first, second)]
     n = len(common)
     if n < 2:
         empty = np.full(n, math.nan)
@@ -127,50 +122,6 @@ def bands(table: CountTable, settings: BootstrapSettings | None = None) -> Bands
     low_high = [_quantiles([one[part] for one in found], [tail, 1 - tail]) for part in range(2)]
     a, b, c, d = (tuple(row.tolist()) for pair in low_high for row in pair)
     return Bands(tuple(step.tolist()), a, b, c, d, settings.confidence)
-
-
-def save_counts(path: Path, counts: Sequence[CaseCounts]) -> None:
-    """Write cases' counts to one .npz at `path`; the same counts give the same bytes. Raises OutputError when it cannot be written."""
-    ends = np.cumsum([len(one.bins) for one in counts], dtype=np.int64)
-    columns = {
-        "cases": np.array([one.case for one in counts], dtype=np.str_),
-        "ends": ends,
-        "bins": np.concatenate([one.bins for one in counts]).astype(np.int32) if counts else np.zeros(0, np.int32),
-        "lesion": np.concatenate([one.lesion for one in counts]) if counts else np.zeros(0, np.int32),
-        "background": np.concatenate([one.background for one in counts]) if counts else np.zeros(0, np.int32),
-    }
-    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **columns)  # type: ignore[arg-type]
-
-
-def load_counts(path: Path) -> tuple[CaseCounts, ...]:
-    """What `save_counts` wrote. Raises InputError for a file that is missing, damaged, or not of this kind."""
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(part.file_size for part in archive.infolist()) > LARGEST_FILE:
-                raise InputError(f"{path}: would take more than {LARGEST_FILE >> 30} GiB of memory, so it is no file of counts; evaluate again.")
-        with np.load(path, allow_pickle=False) as saved:
-            names, ends, bins, lesion, background = (saved[key] for key in ("cases", "ends", "bins", "lesion", "background"))
-        whole = [len(bins), len(lesion), len(background)] == [int(ends[-1]) if len(ends) else 0] * 3 and len(names) == len(ends)
-        if not whole or any(array.dtype.kind != "i" for array in (ends, bins, lesion, background)):
-            raise ValueError("its parts do not fit together")
-        starts = [0, *ends.tolist()][: len(ends)]
-        return tuple(
-            CaseCounts(str(name), bins[a:b].astype(np.int32), lesion[a:b].astype(np.int32), background[a:b].astype(np.int32))
-            for name, a, b in zip(names, starts, ends.tolist(), strict=True)
-        )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, IndexError, MemoryError) as error:
-        raise InputError(f"{path}: is no whole file of counts by probability ({error}); evaluate the case again.") from error
-
-
-def merged(parts: Sequence[Sequence[CaseCounts]]) -> tuple[CaseCounts, ...]:
-    """The cases of several files in one, in alphabetical order. Raises InputError when a case is in two of them."""
-    together = sorted((one for part in parts for one in part), key=lambda one: one.case)
-    for one, following in pairwise(together):
-        if one.case == following.case:
-            raise InputError(f"Case {one.case}: its counts are in two files; give each case once.")
-    return tuple(together)
 
 
 def _only(table: CountTable, cases: Collection[str]) -> CountTable:

@@ -40,10 +40,11 @@ class CurveStatistics:
 def curve_statistics(
     counts: Mapping[str, Iterable[CaseCounts]], bootstrap: BootstrapSettings | None = None, resampling: ResamplingSettings | None = None
 ) -> CurveStatistics:
-    """Curves of every method. counts: method -> its cases' counts, gone through several times, so lists or what reads files anew; no iterators."""
-    methods = {}
+    """Curves of every method. counts: method -> its cases' counts, gone through twice, so lists or what reads files anew; no iterators."""
+    methods, tables = {}, {}
     for name, cases in counts.items():
-        curves, table = curves_of(cases), count_table(cases)
+        curves = curves_of(cases)
+        tables[name] = table = count_table(cases, curves)
         methods[name] = MethodCurves(
             n=len(table.cases),
             lesion_voxels=int(curves.lesion.sum()),
@@ -54,5 +55,5 @@ def curve_statistics(
             best=curves.best_f1() if curves.lesion.any() else None,
             resampled=resample_threshold(table, resampling),
         )
-    differences = {f"{first} - {second}": area_differences(counts[first], counts[second], bootstrap) for first, second in combinations(counts, 2)}
+    differences = {f"{first} - {second}": area_differences(tables[first], tables[second], bootstrap) for first, second in combinations(tables, 2)}
     return CurveStatistics(methods, differences)

@@ -6,7 +6,7 @@ Cases are divided into validation and test again and again; no model is trained 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from .case_counts import CountTable, count_table
-from .curves import CaseCounts
+from .case_counts import CountTable
 from .results import MEASURES, CohortResult
 from .summaries import sample
 
@@ -144,13 +143,12 @@ def resample_medians(cohort: CohortResult, measures: Sequence[str] | None = None
     return ResampledMedians(n, tested, settings, found, better)
 
 
-def resample_threshold(counts: CountTable | Iterable[CaseCounts], settings: ResamplingSettings | None = None) -> ResampledThreshold:
+def resample_threshold(table: CountTable, settings: ResamplingSettings | None = None) -> ResampledThreshold:
     """The threshold tuned anew on random validation cases of one model's counts, and what it gives on the others.
 
     The measures of a case are those of the thresholded probability inside what was counted, as `segment` makes its masks.
     """
     settings = settings or ResamplingSettings()
-    table = counts if isinstance(counts, CountTable) else count_table(counts)
     n = len(table.cases)
     if n < 2:
         why = f"{n} cases cannot be split into validation and test; it takes at least 2."

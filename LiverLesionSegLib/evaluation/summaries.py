@@ -10,12 +10,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import InputError
 from ..types import FloatArray
 from .intervals import BootstrapSettings, Interval, median_interval, too_few
 from .results import MEASURES, CaseResult, CohortResult
 
 SIZE_EDGES_ML = (2.0, 10.0)
 """Lesion volumes that part small, medium and large; the prospective lesions of Natali et al. (2025) have a median of 2.7 mL, from 0.6 to 36."""
+
+CASE_PROPERTIES = ("truth_ml", "diameter_mm", "contrast")
 
 LIMITS = 1.96
 """Standard deviations of the differences between the bias and a limit of agreement (Bland and Altman, Lancet 327:307-310, 1986)."""
@@ -188,9 +191,11 @@ def bland_altman(cohort: CohortResult, method: str, confidence: float = 0.95) ->
 
 
 def association(cohort: CohortResult, method: str, measure: str, against: str) -> Association:
-    """Spearman's correlation of a method's measure with "truth_ml", "diameter_mm" or "contrast" of the cases."""
+    """Spearman's correlation of a method's measure with one of CASE_PROPERTIES. Raises InputError for another."""
     from scipy.special import stdtr
 
+    if against not in CASE_PROPERTIES:
+        raise InputError(f"{against}: is no property of a case; take one of {', '.join(CASE_PROPERTIES)}.")
     values = sample(cohort, method, measure).values
     properties = {case.case: float(getattr(case, against)) for case in cohort.evaluated}
     pairs = np.array([(value, properties[case]) for case, value in values.items() if math.isfinite(properties[case])]).reshape(-1, 2)

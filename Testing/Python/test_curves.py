@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from LiverLesionSegLib.errors import InputError, OutputError
-from LiverLesionSegLib.evaluation.case_counts import area_differences, areas, bands, count_table, load_counts, merged, save_counts
+from LiverLesionSegLib.errors import InputError
+from LiverLesionSegLib.evaluation.case_counts import area_differences, areas, bands, count_table
 from LiverLesionSegLib.evaluation.curve_statistics import curve_statistics
 from LiverLesionSegLib.evaluation.curves import EDGES, CaseCounts, VoxelCurves, case_counts, curves_of
 from LiverLesionSegLib.evaluation.intervals import BootstrapSettings
@@ -136,15 +134,15 @@ def test_differences_are_paired() -> None:
         probability, truth = predictions(n, 2.0, 4000)
         noise = np.random.default_rng(n).random(4000).astype(np.float32)
         blurred.append(case_counts(f"case_{n}", 0.9 * probability + 0.1 * noise, truth))
-    found = area_differences(sharp, blurred[1:], FEW)
+    found = area_differences(count_table(sharp), count_table(blurred[1:]), FEW)
     assert found.roc.n == 7
     apart = [areas(count_table(counts[1:]), FEW).roc.estimate for counts in (sharp, blurred)]
     assert found.roc.estimate == pytest.approx(apart[0] - apart[1], abs=1e-5)
     assert found.roc.low > 0
-    same = area_differences(sharp, sharp, FEW)
+    same = area_differences(count_table(sharp), count_table(sharp), FEW)
     assert (same.roc.low, same.roc.high) == (0.0, 0.0)
-    assert area_differences(sharp[:1], sharp[:1], FEW).roc.reason
-    assert area_differences(sharp[:1], sharp[1:], FEW).roc.reason
+    assert area_differences(count_table(sharp[:1]), count_table(sharp[:1]), FEW).roc.reason
+    assert area_differences(count_table(sharp[:1]), count_table(sharp[1:]), FEW).roc.reason
 
 
 def test_reliability_is_that_of_scikit_learn() -> None:
@@ -175,63 +173,6 @@ def test_reliability_by_hand() -> None:
     assert nothing.reason
 
 
-def test_counts_are_kept_whole(tmp_path: Path) -> None:
-    counts, _, _ = cohort(3)
-    counts[1] = replace(counts[1], case="Müller, left")
-    save_counts(tmp_path / "a.npz", counts)
-    again = load_counts(tmp_path / "a.npz")
-    assert [one.case for one in again] == ["case_0", "Müller, left", "case_2"]
-    for one, other in zip(counts, again, strict=True):
-        for part in ("bins", "lesion", "background"):
-            assert np.array_equal(getattr(one, part), getattr(other, part))
-    save_counts(tmp_path / "b.npz", again)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    assert [one.case for one in merged([again[2:], again[:2]])] == ["Müller, left", "case_0", "case_2"]
-    with pytest.raises(InputError, match="case_0: its counts are in two files"):
-        merged([again, again[:1]])
-    save_counts(tmp_path / "none.npz", [])
-    assert load_counts(tmp_path / "none.npz") == ()
-    with pytest.raises(OutputError):
-        save_counts(tmp_path / "missing" / "a.npz", counts)
-
-
-def test_damaged_counts_are_refused(tmp_path: Path) -> None:
-    counts, _, _ = cohort(2)
-    path = tmp_path / "a.npz"
-    save_counts(path, counts)
-    whole = path.read_bytes()
-    bad = {
-        "cut": whole[: len(whole) // 2],
-        "empty": b"",
-        "text": b"case,volume\n",
-        "flipped": whole[:900] + bytes(b ^ 255 for b in whole[900:960]) + whole[960:],
-    }
-    for name, content in bad.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=name):
-            load_counts(tmp_path / name)
-    with pytest.raises(InputError, match="missing"):
-        load_counts(tmp_path / "missing")
-    parts = dict(np.load(path))
-    changes = {
-        "bins": parts["bins"][:-1],
-        "ends": parts["ends"][::-1],
-        "lesion": -parts["lesion"] - 1,
-        "background": parts["background"] / 2,
-        "cases": [1],
-    }
-    for name, value in changes.items():
-        np.savez(tmp_path / f"{name}.npz", **(parts | {name: value}))
-        with pytest.raises(InputError):
-            load_counts(tmp_path / f"{name}.npz")
-    with zipfile.ZipFile(tmp_path / "object.npz", "w") as archive:
-        archive.writestr(
-            "cases.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000000,), }".ljust(128) + b"\n"
-        )
-    with pytest.raises(InputError):
-        load_counts(tmp_path / "object.npz")
-
-
 @pytest.mark.parametrize("cases", [0, 1, 3])
 def test_cohorts_too_small_for_an_interval_say_so(cases: int) -> None:
     counts = [case_counts(f"case_{n}", np.full(10, 0.25, np.float32), np.zeros(10, bool)) for n in range(cases)]
@@ -255,7 +196,7 @@ def test_bad_counts_are_refused() -> None:
 def test_a_threshold_tuned_anew_is_the_one_of_its_validation_cases() -> None:
     counts, probability, truth = cohort(9, seed=20)
     settings = ResamplingSettings(repetitions=30, seed=3)
-    found = resample_threshold(counts, settings)
+    found = resample_threshold(count_table(counts), settings)
     assert (found.cases, found.validation, found.tested) == (9, 3, 6)
     tuned, medians = [], []
     for chosen in splits(9, settings):
@@ -265,7 +206,7 @@ def test_a_threshold_tuned_anew_is_the_one_of_its_validation_cases() -> None:
     assert found.threshold.median == pytest.approx(np.median(tuned), abs=0.01)
     assert found.medians["dice"].median == pytest.approx(np.median(medians), abs=2e-3)
     assert found.f1.n == 30
-    assert resample_threshold(counts[::-1], settings) == found
+    assert resample_threshold(count_table(counts[::-1]), settings) == found
 
 
 def test_splits_and_spreads() -> None:

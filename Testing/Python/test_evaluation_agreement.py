@@ -122,6 +122,8 @@ def test_bad_raters_are_refused() -> None:
         agreement("x", {"Ann": block(4, 12), "Ben": block(4, 12, grid_at((1.0, 1.0, 1.0)))})
     with pytest.raises(InputError, match="Case x"):
         agreement("x", {})
+    with pytest.raises(InputError, match="margin"):
+        AgreementSettings(margin_voxels=-1)
 
 
 def test_over_a_cohort() -> None:

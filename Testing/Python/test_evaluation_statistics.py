@@ -311,6 +311,8 @@ def test_association_is_spearmans() -> None:
     expected = stats.spearmanr(*np.array(pairs).T)
     assert (found.n, found.rho, found.p) == (19, pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
     assert "at least 3" in association(cohort_of({"m": [0.1, 0.2]}), "m", "dice", "truth_ml").reason
+    with pytest.raises(InputError, match="no property"):
+        association(cohort, "Region growing", "dice", "case")
     assert "the same" in association(cohort_of({"m": [0.1, 0.2, 0.3]}), "m", "dice", "truth_ml").reason
 
 
