@@ -89,27 +89,13 @@ def count_table(counts: Iterable[CaseCounts], pooled: VoxelCurves | None = None)
 
 def areas(table: CountTable, settings: BootstrapSettings | None = None) -> Areas:
     """Areas of the pooled voxels, with BCa intervals over cases."""
-    settings = settings or BootstrapSettings()
-    n = len(table.cases)
-    whole, without = _areas(table, np.ones((1, n)))[0], _areas(table, 1.0 - np.eye(n)) if n > 1 else np.full((n, 2), math.nan)
-    drawn = np.concatenate(list(_drawn_areas([table], settings))) if n > 1 else np.empty((0, 2))
-    roc, precision_recall = (bca_interval(float(whole[k]), drawn[:, k], without[:, k], settings) for k in range(2))
-    return Areas(roc, precision_recall)
+    return _with_intervals([table], settings or BootstrapSettings())
 
 
 def area_differences(first: CountTable, second: CountTable, settings: BootstrapSettings | None = None) -> Areas:
     """Areas of the first minus those of the second, over the cases that both have, both drawn together; BCa intervals."""
-    settings = settings or BootstrapSettings()
     common = {*first.cases} & {*second.cases}
-    tables = [_only(table, common) for table in (first, second)]
-    n = len(common)
-    if n < 2:
-        empty = np.full(n, math.nan)
-        whole = [_areas(table, np.ones((1, n)))[0] for table in tables]
-        return Areas(*(bca_interval(float(whole[0][k] - whole[1][k]), np.empty(0), empty, settings) for k in range(2)))
-    whole, without = ([_areas(table, weights) for table in tables] for weights in (np.ones((1, n)), 1.0 - np.eye(n)))
-    drawn = np.concatenate(list(_drawn_areas(tables, settings)))
-    return Areas(*(bca_interval(float((whole[0] - whole[1])[0, k]), drawn[:, k], (without[0] - without[1])[:, k], settings) for k in range(2)))
+    return _with_intervals([_only(first, common), _only(second, common)], settings or BootstrapSettings())
 
 
 def bands(table: CountTable, settings: BootstrapSettings | None = None) -> Bands:
@@ -135,11 +121,20 @@ def _weights(n: int, settings: BootstrapSettings) -> Iterator[FloatArray]:
             yield counts[start : start + RESAMPLES_AT_ONCE].astype(np.float64)
 
 
-def _drawn_areas(tables: Sequence[CountTable], settings: BootstrapSettings) -> Iterator[FloatArray]:
-    """(resamples, 2) areas of the first table, less those of the second if there is one, for the same draws."""
-    for weights in _weights(len(tables[0].cases), settings):
-        found = [_areas(table, weights) for table in tables]
-        yield found[0] if len(found) == 1 else found[0] - found[1]
+def _with_intervals(tables: Sequence[CountTable], settings: BootstrapSettings) -> Areas:
+    n = len(tables[0].cases)
+    whole = _differences(tables, np.ones((1, n)))[0]
+    # Without a second case there is nothing to draw, and the interval says so.
+    without = _differences(tables, 1.0 - np.eye(n)) if n > 1 else np.full((n, 2), math.nan)
+    drawn = [_differences(tables, weights) for weights in _weights(n, settings)] if n > 1 else [np.empty((0, 2))]
+    roc, precision_recall = (bca_interval(float(whole[k]), np.concatenate(drawn)[:, k], without[:, k], settings) for k in range(2))
+    return Areas(roc, precision_recall)
+
+
+def _differences(tables: Sequence[CountTable], weights: FloatArray) -> FloatArray:
+    """(rows, 2) areas of the first table, less those of the second if there is one, for the same draws."""
+    found = [_areas(table, weights) for table in tables]
+    return found[0] if len(found) == 1 else found[0] - found[1]
 
 
 def _at_least(table: CountTable, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
