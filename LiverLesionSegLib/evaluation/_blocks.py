@@ -68,24 +68,40 @@ class Figure:
     narrow: bool = False
 
 
+NUMERIC = re.compile(r"(?:[\s\d.,+−\-–%()/<≥]|\bto\b|\bof\b|\bat\b|\de[+−-]?\d)*")
+"""Cells of numbers, which are set to the right."""
+
+DENSE = 8
+"""Tables of more columns are set smaller."""
+
 Block = Heading | Paragraph | Code | Table | Figure
 
 STYLE = """
 :root { color-scheme: light } * { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; max-width: 1080px; margin: 2rem auto 4rem; padding: 0 1.2rem; color: #1b2733; background: #fff }
-h1 { font-size: 1.7rem; margin: 0 0 .6rem } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; border-bottom: 2px solid #d5dde5; padding-bottom: .2rem }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem } p { max-width: 78ch; margin: .4rem 0 } code, pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1b2733; background: #fff;
+  max-width: 1080px; margin: 2rem auto 4rem; padding: 0 1.2rem }
+h1 { font-size: 1.7rem; margin: 0 0 .6rem } h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; border-bottom: 2px solid #d5dde5; padding-bottom: .2rem }
+p { max-width: 78ch; margin: .4rem 0 } pre { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace }
 pre { background: #f4f6f8; padding: .6rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere }
 .notice { background: #fff3cd; border-left: 4px solid #e69f00; padding: .6rem 1rem; max-width: none }
-.wide { overflow-x: auto; margin: .5rem 0 1rem } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto; margin: .5rem 0 1rem }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: #4a5866; padding: .2rem 0 .4rem; caption-side: top; max-width: 100ch }
 td, th { padding: .25rem .7rem; border-bottom: 1px solid #d5dde5; text-align: right; vertical-align: top } th { vertical-align: bottom }
-td.text, th:first-child { text-align: left } td.text { max-width: 60ch; overflow-wrap: anywhere } tr.over th { text-align: center; border-bottom: 1px solid #5b6b7b }
-td.q { white-space: nowrap } td.q span { color: #4a5866 } .theirs { background: #f4f6f8 } figure { margin: .8rem 0 1.4rem; break-inside: avoid }
-figure img { width: 100%; height: auto; display: block } figure.narrow img { width: 56% } figcaption { font-size: 13px; color: #4a5866; max-width: 100ch }
+td.text, th.text { text-align: left } td.text { max-width: 60ch; overflow-wrap: anywhere } td.q { white-space: nowrap }
+td:first-child { overflow-wrap: normal; min-width: 5em } td.q span { color: #4a5866 } .theirs { background: #f4f6f8 }
+tr.over th { text-align: center; border-bottom: 1px solid #5b6b7b }
+.dense td, .dense th { padding: .25rem .4rem } .dense { font-size: 12px }
+figure { margin: .8rem 0 1.4rem; break-inside: avoid } figure img { width: 100%; height: auto; display: block }
+figure.narrow img { width: 56% } figcaption { font-size: 13px; color: #4a5866; max-width: 100ch }
 details > summary { cursor: pointer; font-size: 13px; color: #0b5394; margin: .5rem 0 }
-@media print { @page { size: A4; margin: 15mm } body { font-size: 9.5pt; margin: 0; max-width: none; padding: 0 } h2 { break-after: avoid }
-table { font-size: 7.5pt } td, th { padding: .12rem .35rem } tr { break-inside: avoid } .wide { overflow: visible } .theirs, .notice { print-color-adjust: exact } }
+@media print {
+  @page { size: A4; margin: 15mm } body { font-size: 9.5pt; margin: 0; max-width: none; padding: 0 }
+  h2 { break-after: avoid } table { font-size: 7.5pt } .dense { font-size: 6.8pt } td, th { padding: .12rem .35rem }
+  .dense td, .dense th { padding: .12rem .22rem } tr { break-inside: avoid } .wide { overflow: visible }
+  .theirs, .notice { print-color-adjust: exact } details::details-content { content-visibility: visible; block-size: auto }
+}
 """
 
 
@@ -122,26 +138,24 @@ def _html(block: Block, folder: Path) -> str:
 def _html_table(table: Table) -> str:
     columns = len(table.header)
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption and not table.folded else ""
-    over = "".join(f'<th colspan="{span}">{html.escape(text)}</th>' for text, span in table.over)
-    head = (
-        f'<tr class="over">{over}</tr>' if over else ""
-    ) + f"<tr>{''.join(_cell('th', c, n, columns, table) for n, c in enumerate(table.header))}</tr>"
-    rows = [
-        f"<tr{_class(TIMING if number in table.timing else '')}>{''.join(_cell('td', c, n, columns, table) for n, c in enumerate(row))}</tr>"
-        for number, row in enumerate(table.rows)
-    ]
-    text = f'<div class="wide"><table>{caption}\n<thead>{head}</thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody></table></div>"
-    return f"<details><summary>{html.escape(table.caption)}</summary>{text}</details>" if table.folded else text
+    text = [n == 0 or any(isinstance(row[n], str) and not NUMERIC.fullmatch(row[n]) for row in table.rows) for n in range(columns)]
+
+    def line(tag: str, cells: Sequence[Cell]) -> str:
+        return "".join(_cell(tag, cell, text[n], n >= columns - table.theirs) for n, cell in enumerate(cells))
+
+    over = "".join(f'<th colspan="{span}">{html.escape(title)}</th>' for title, span in table.over)
+    head = (f'<tr class="over">{over}</tr>' if over else "") + f"<tr>{line('th', table.header)}</tr>"
+    rows = [f"<tr{_class(TIMING if n in table.timing else '')}>{line('td', row)}</tr>" for n, row in enumerate(table.rows)]
+    dense = _class("dense" if columns > DENSE else "")
+    whole = f'<div class="wide"><table{dense}>{caption}\n<thead>{head}</thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody></table></div>"
+    return f"<details><summary>{html.escape(table.caption)}</summary>{whole}</details>" if table.folded else whole
 
 
-def _cell(tag: str, cell: Cell, column: int, columns: int, table: Table) -> str:
-    classes = ["theirs"] if column >= columns - table.theirs else []
+def _cell(tag: str, cell: Cell, text: bool, theirs: bool) -> str:
+    classes = ["theirs"] * theirs + ["text"] * text
     if isinstance(cell, tuple):
-        content, classes = f"<span>{cell[0]}</span> <b>{cell[1]}</b> <span>{cell[2]}</span>", [*classes, "q"]
-    else:
-        content = html.escape(cell)
-        classes += ["text"] if tag == "td" and (column == 0 or not re.fullmatch(r"[\s\d.,+−\-–%()/<≥eE]*|undefined", cell)) else []
-    return f"<{tag}{_class(' '.join(classes))}>{content}</{tag}>"
+        return f"<{tag}{_class(' '.join([*classes, 'q']))}><span>{cell[0]}</span> <b>{cell[1]}</b> <span>{cell[2]}</span></{tag}>"
+    return f"<{tag}{_class(' '.join(classes))}>{html.escape(cell)}</{tag}>"
 
 
 def _class(names: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,43 +9,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._blocks import Block, Cell, Code, Heading, Paragraph, Table
+from ._report_words import decimals, interval_text, p_text, plain_text, quartile_cell, share_text, with_interval
 from .agreement import CohortAgreement
 from .curve_statistics import CurveStatistics
-from .intervals import Interval
 from .lesions import DETECTED_DICE, Detection, detection, detection_by_size
+from .measures import DEFINITIONS
 from .paired import PairedTest
 from .paper import AREAS, SOURCE
 from .plots_curves import OperatingPoint
 from .report_data import TIME
 from .results import MEASURES, CohortResult
 from .statistics import CohortStatistics
-from .summaries import Quartiles
 from .table import DASH, as_block, result_table
 
 RESEARCH = "Research software, not a medical device: nothing here may guide the treatment of a patient."
-SIMULATED = "All cases are simulated. Nothing here says how the methods do on patients."
+SIMULATED = "Nothing found on them says how the methods do on patients."
+SIMULATED_COLUMN = "phantom_seed"
+"""A column that only tables of simulated cases have."""
 TESTED = ("dice", "precision", "recall", "rvd", "hd95_mm")
 """Measures whose comparisons the report shows; all of them are in summary.json."""
 
 LISTED_CASES = 300
 """A longer list of cases is in metrics.csv alone."""
-
-DEFINITIONS = (
-    ("Dice", "2 |M ∩ T| / (|M| + |T|) for mask M and truth T, by voxels."),
-    ("IoU", "|M ∩ T| / |M ∪ T|."),
-    ("Precision, recall", "|M ∩ T| / |M|, and |M ∩ T| / |T|."),
-    ("RVD", "Relative volume difference (|M| − |T|) / |T|; its absolute value unless signed."),
-    ("Volumetric similarity", "1 − ||M| − |T|| / (|M| + |T|)."),
-    ("HD, HD95", "Hausdorff distance between the two surfaces, mm: the larger of both directions' largest, or 95th percentile, distance."),
-    ("ASSD", "Average symmetric surface distance, mm."),
-    ("Surface Dice at 2 mm", "Share of both surfaces that lies within 2 mm of the other."),
-    ("Detection", f"A lesion is detected when its Dice with what overlaps it is above {DETECTED_DICE}."),
-    ("Time", "Seconds of warm computing per case and box; neither reading files nor starting is counted, nor is a person's work."),
-    (
-        "Undefined",
-        "What is undefined, such as a distance from an empty mask, is NaN with a reason in metrics.csv and left out of quartiles and tests.",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -65,8 +49,10 @@ def opening(content: Content, title: str) -> list[Block]:
     cohort = content.cohort
     left_out = len(cohort.cases) - len(cohort.evaluated)
     blocks: list[Block] = [Heading(title, 1)]
-    if cohort.provenance.get("simulated"):
-        blocks.append(Paragraph(SIMULATED, notice=True))
+    simulated = simulated_cases(cohort)
+    if simulated:
+        share = "All cases are simulated." if simulated == len(cohort.evaluated) else f"{simulated} of the evaluated cases are simulated."
+        blocks.append(Paragraph(f"{share} {SIMULATED}", notice=True))
     blocks.append(Paragraph(RESEARCH, notice=True))
     blocks += [Paragraph(str(note)) for note in _listed(cohort.provenance.get("notes"))]
     blocks.append(
@@ -78,10 +64,18 @@ def opening(content: Content, title: str) -> list[Block]:
     for method in cohort.methods:
         dice, hd95 = content.statistics.summary[method]["dice"], content.statistics.summary[method]["hd95_mm"]
         found = detection(cohort.cases, method)
-        rows.append((method, str(dice.n), _with_interval(dice.interval, 2), _with_interval(hd95.interval, 1), _share(found.detected, found.lesions)))
+        rows.append(
+            (method, str(dice.n), with_interval(dice.interval, 2), with_interval(hd95.interval, 1), share_text(found.detected, found.lesions))
+        )
     header = ("Method", "n", "Median Dice (95 % interval)", "Median HD95, mm (95 % interval)", "Lesions detected")
     blocks.append(Table(header, tuple(rows), "In short. Intervals: bootstrap over cases."))
     return blocks
+
+
+def simulated_cases(cohort: CohortResult) -> int:
+    """How many of the evaluated cases are simulated: those with the simulator's seed in the table, or all when only the provenance says so."""
+    marked = sum(bool(case.attributes.get(SIMULATED_COLUMN)) for case in cohort.evaluated)
+    return marked or (len(cohort.evaluated) if cohort.provenance.get("simulated") else 0)
 
 
 def tables(content: Content, groups: Mapping[str, CohortResult]) -> list[Block]:
@@ -89,8 +83,8 @@ def tables(content: Content, groups: Mapping[str, CohortResult]) -> list[Block]:
     statistics = content.statistics
     whole = result_table(content.cohort, statistics.summary, statistics.without_zeros)
     caption = (
-        f"25th percentile, median and 75th percentile over the cases. Grey columns: values of {SOURCE}, of their 20 patients, with another scanner's "
-        "images, hand-drawn truth and a surgeon's corrections; they stand here for comparison of form, not as a ranking."
+        f"25th percentile, median and 75th percentile over the cases. Grey columns: what {SOURCE} report of their own 20 patients. Other cases, images "
+        "and truths than here: they stand for comparison of form, not as a ranking; their times include correction by hand, ours are computing alone."
     )
     blocks: list[Block] = [Heading("The table"), as_block(whole, caption), *(Paragraph(note) for note in whole.notes)]
     for name, part in groups.items():
@@ -104,15 +98,19 @@ def comparisons(content: Content) -> list[Block]:
     tests = [test for test in content.statistics.tests if test.measure in TESTED]
     if not tests:
         return []
-    rows = tuple(_test_row(test, settings.alpha) for test in tests)
     header = ("Measure", "First", "Second", "n", "Median difference (95 % interval)", "Rank-biserial", "p", "p, Holm", "p, Bonferroni", "Differ?")
     over = "each measure's comparisons" if settings.family == "measure" else "all comparisons"
     caption = (
-        f"Wilcoxon signed-rank tests on the cases that both methods have, two-sided, exact up to {settings.exact_up_to} differing pairs; p corrected over "
-        f"{over}; differ: Holm's p below {settings.alpha:g}. Difference: first − second, Hodges and Lehmann's estimate."
+        "Wilcoxon signed-rank tests on the cases that both methods have, two-sided, exact up to "
+        f"{settings.exact_up_to} differing pairs; p corrected over {over}; differ: Holm's p below {settings.alpha:g}. Difference: first − second, "
+        "Hodges and Lehmann's estimate."
     )
-    unlike = sorted({test.note for test in tests if test.note} | {test.reason for test in tests if test.reason and not math.isfinite(test.p)})
-    return [Heading("Do the methods differ?"), Table(header, rows, caption), *(Paragraph(note) for note in unlike)]
+    first = tuple(_test_row(test, settings.alpha) for test in tests if test.measure == TESTED[0])
+    rest = tuple(_test_row(test, settings.alpha) for test in tests if test.measure != TESTED[0])
+    names = ", ".join(MEASURES[measure].title for measure in TESTED[1:])
+    notes = sorted({test.note for test in tests if test.note} | {test.reason for test in tests if test.reason and not math.isfinite(test.p)})
+    tables = [Table(header, first, caption), Table(header, rest, f"The same by {names} ({len(rest)} comparisons)", folded=True)]
+    return [Heading("Do the methods differ?"), *(table for table in tables if table.rows), *(Paragraph(note) for note in notes)]
 
 
 def curve_numbers(content: Content) -> list[Block]:
@@ -123,12 +121,10 @@ def curve_numbers(content: Content) -> list[Block]:
     models = content.cohort.provenance.get("models")
     for name, found in content.curves.methods.items():
         point = (content.points or {}).get(name)
-        frozen = ("", "", "") if point is None else (f"{point.threshold:.3g}", _decimals(point.precision, 2), _decimals(point.recall, 2))
+        frozen = ("", "", "") if point is None else (f"{point.threshold:.3g}", decimals(point.precision, 2), decimals(point.recall, 2))
         best = "" if found.best is None else f"{found.best.f1:.2f} at {found.best.threshold:.3g}"
-        areas = (_with_interval(found.areas.roc, 3), _with_interval(found.areas.precision_recall, 3))
-        rows.append(
-            (name, str(found.n), *areas, *frozen, best, _decimals(found.reliability.expected_error, 4), _decimals(found.reliability.brier, 4))
-        )
+        areas = (with_interval(found.areas.roc, 3), with_interval(found.areas.precision_recall, 3))
+        rows.append((name, str(found.n), *areas, *frozen, best, decimals(found.reliability.expected_error, 4), decimals(found.reliability.brier, 4)))
     rows += [(f"{name} ({SOURCE})", "", f"{roc:.3f}", f"{pr:.3f}", "", "", "", "", "", "") for name, (roc, pr) in AREAS.items()]
     header = (
         "Method",
@@ -143,12 +139,12 @@ def curve_numbers(content: Content) -> list[Block]:
         "Brier score",
     )
     caption = (
-        "Every voxel that a method looked at is one prediction. Intervals: bootstrap over cases. Threshold: frozen before, on validation cases; precision "
-        "and recall there, by voxels. Best F1 here: what these very cases would allow, for comparison alone."
+        "Every voxel that a method looked at is one prediction. Intervals: bootstrap over cases. Threshold: frozen before, on validation cases; "
+        "precision and recall there, by voxels. Best F1 here: what these very cases would allow, for comparison alone."
     )
     blocks: list[Block] = [Table(header, tuple(rows), caption)]
     for pair, areas_of in content.curves.differences.items():
-        roc, pr = _with_interval(areas_of.roc, 3), _with_interval(areas_of.precision_recall, 3)
+        roc, pr = with_interval(areas_of.roc, 3), with_interval(areas_of.precision_recall, 3)
         blocks.append(Paragraph(f"{pair}: the areas differ by {roc} (ROC) and {pr} (precision-recall), on the cases that both have."))
     if isinstance(models, Mapping) and any(isinstance(model, Mapping) and model.get("mode") == "full" for model in models.values()):
         blocks.append(
@@ -177,7 +173,7 @@ def lesions(content: Content) -> list[Block]:
             )
         )
         for size, of_size in detection_by_size(cases, method).items():
-            sizes.setdefault(size, []).append(_share(of_size.detected, of_size.lesions))
+            sizes.setdefault(size, []).append(share_text(of_size.detected, of_size.lesions))
     header = ("Method", "Lesions", "Detected", "Sensitivity (95 %)", "Cases without", "Specificity (95 %)", "False lesions", "Gave nothing")
     caption = f"Lesions with a Dice above {DETECTED_DICE} count as detected. Intervals: exact (Clopper and Pearson)."
     by_size = tuple((size, *cells) for size, cells in sizes.items())
@@ -193,7 +189,7 @@ def by_group(content: Content) -> list[Block]:
             continue
         rows = []
         for label, of_method in groups.items():
-            cells = [_quartiles(of_method[method]["dice"]) for method in content.cohort.methods]
+            cells = [quartile_cell(of_method[method]["dice"]) for method in content.cohort.methods]
             rows.append((label, str(max(of_method[method]["dice"].n for method in content.cohort.methods)), *cells))
         blocks.append(Table((by.capitalize(), "n", *content.cohort.methods), tuple(rows), f"Dice by {by}: quartiles over the cases."))
     return [Heading("By kind of lesion"), *blocks] if blocks else []
@@ -230,10 +226,10 @@ def observers(content: Content) -> list[Block]:
     if found is None or not found.cases:
         return []
     rows = tuple(
-        (rater, *(_quartiles(by[key]) for key in ("dice_with_consensus", "sensitivity", "specificity")), str(found.deviates_in.get(rater, 0)))
+        (rater, *(quartile_cell(by[key]) for key in ("dice_with_consensus", "sensitivity", "specificity")), str(found.deviates_in.get(rater, 0)))
         for rater, by in found.raters.items()
     )
-    pairs = tuple((pair, str(quartiles.n), _quartiles(quartiles)) for pair, quartiles in found.pairwise.items())
+    pairs = tuple((pair, str(quartiles.n), quartile_cell(quartiles)) for pair, quartiles in found.pairwise.items())
     header = ("Observer", "Dice with consensus", "Sensitivity", "Specificity", "Deviates in cases")
     return [
         Heading("Agreement of observers"),
@@ -279,9 +275,9 @@ def case_list(content: Content) -> list[Block]:
         return []
     rows = []
     for case in cohort.evaluated:
-        dices = [_decimals(value, 2) for method in cohort.methods for value in [_dice(case.of(method))]]
+        dices = [decimals(value, 2) for method in cohort.methods for value in [_dice(case.of(method))]]
         kind = case.attributes.get("echogenicity", "")
-        rows.append((case.case, kind, _decimals(case.truth_ml, 2), _decimals(case.diameter_mm, 1), _decimals(case.contrast, 2), *dices))
+        rows.append((case.case, kind, decimals(case.truth_ml, 2), decimals(case.diameter_mm, 1), decimals(case.contrast, 2), *dices))
     header = ("Case", "Echogenicity", "Truth, mL", "Diameter, mm", "Contrast", *(f"Dice, {method}" for method in cohort.methods))
     return [Table(header, tuple(rows), f"Every case ({len(rows)}); all measures are in metrics.csv.", folded=True)]
 
@@ -295,10 +291,10 @@ def again(content: Content) -> list[Block]:
     models = provenance.get("models")
     if isinstance(models, Mapping) and models:
         keys = list(dict.fromkeys(key for model in models.values() if isinstance(model, Mapping) for key in model))
-        rows = tuple((str(name), *(_plain(model.get(key)) for key in keys)) for name, model in models.items() if isinstance(model, Mapping))
+        rows = tuple((str(name), *(plain_text(model.get(key)) for key in keys)) for name, model in models.items() if isinstance(model, Mapping))
         blocks.append(Table(("Model", *(key.replace("_", " ").capitalize() for key in keys)), rows, "Models and their frozen thresholds."))
     rest = {key: value for key, value in provenance.items() if key not in ("command", "models", "notes", "simulated", TIME)}
-    rows = tuple((key.replace("_", " ").capitalize(), _plain(value)) for key, value in rest.items())
+    rows = tuple((key.replace("_", " ").capitalize(), plain_text(value)) for key, value in rest.items())
     settings = content.statistics.settings
     rows += (("Intervals", f"{settings.bootstrap.resamples} bootstrap resamples of the cases, seed {settings.bootstrap.seed}"),)
     rows += (("Splits", f"{settings.resampling.repetitions}, seed {settings.resampling.seed}"),)
@@ -308,16 +304,17 @@ def again(content: Content) -> list[Block]:
             "A second run gives the same files to the byte, but for times: timings.csv, timings.json, the figure of times, and the lines marked so."
         )
     )
-    definitions = Table(("Measure", "Definition"), DEFINITIONS, "Sources: Taha and Hanbury, BMC Medical Imaging 15:29, 2015; Natali et al., 2025.")
-    return [*blocks, Heading("Definitions"), definitions]
+    rows = tuple((MEASURES[key].title if key in MEASURES else key.replace("_mm", "").capitalize(), text) for key, text in DEFINITIONS.items())
+    sources = "Taha and Hanbury, BMC Medical Imaging 15:29, 2015, and Natali et al., 2025. What is undefined is NaN with a reason in metrics.csv."
+    return [*blocks, Heading("Definitions"), Table(("Measure", "Definition"), rows, f"Sources: {sources}")]
 
 
 def _test_row(test: PairedTest, alpha: float) -> tuple[Cell, ...]:
     differ = DASH if not math.isfinite(test.p_holm) else "yes" if test.p_holm < alpha else "no"
     digits = 1 if MEASURES[test.measure].unit else 3
-    difference = _range(test.median_difference, test.low, test.high, digits)
-    numbers = (_p(test.p), _p(test.p_holm), _p(test.p_bonferroni))
-    return (MEASURES[test.measure].title, test.first, test.second, str(test.n), difference, _decimals(test.rank_biserial, 2), *numbers, differ)
+    difference = interval_text(test.median_difference, test.low, test.high, digits)
+    numbers = (p_text(test.p), p_text(test.p_holm), p_text(test.p_bonferroni))
+    return (MEASURES[test.measure].title, test.first, test.second, str(test.n), difference, decimals(test.rank_biserial, 2), *numbers, differ)
 
 
 def _box_spread(cohort: CohortResult, method: str) -> tuple[int, int, float, float] | None:
@@ -336,50 +333,10 @@ def _dice(result: object) -> float:
     return float(measures.get("dice", math.nan))
 
 
-def _quartiles(quartiles: Quartiles, digits: int = 2) -> Cell:
-    if not quartiles.n:
-        return DASH
-    low, median, high = (f"{value:.{digits}f}" for value in (quartiles.low, quartiles.median, quartiles.high))
-    return (low, median, high)
-
-
-def _with_interval(interval: Interval, digits: int) -> str:
-    return _range(interval.estimate, interval.low, interval.high, digits)
-
-
-def _range(value: float, low: float, high: float, digits: int) -> str:
-    if not math.isfinite(value):
-        return DASH
-    text = f"{value:.{digits}f}"
-    if math.isfinite(low) and math.isfinite(high):
-        text += f" ({low:.{digits}f} to {high:.{digits}f})"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else DASH
-
-
 def _rate(found: Detection, name: str) -> str:
     value, (low, high) = getattr(found, name), getattr(found, f"{name}_interval")
-    return _range(value, low, high, 2)
-
-
-def _decimals(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else DASH
-
-
-def _p(value: float) -> str:
-    return DASH if not math.isfinite(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+    return interval_text(value, low, high, 2)
 
 
 def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, (list, tuple)) else ()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return "; ".join(_plain(item) for item in value)
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)

@@ -36,7 +36,7 @@ def figure_violins(
     columns = min(3, len(measures))
     rows = math.ceil(len(measures) / columns)
     with print_style():
-        figure = new_figure(PAGE_MM * columns / 3, 58 * rows + 6)
+        figure = new_figure(PAGE_MM * max(columns, 1.5) / 3, 58 * rows + 6)
         panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
         for panel in panels[len(measures) :]:
             panel.set_visible(False)
@@ -44,7 +44,7 @@ def figure_violins(
             _violin_panel(panel, key, {method: _values(chosen, method, key) for method in cohort.methods}, styles)
         if title:
             figure.suptitle(plain(title), fontsize=8, x=0.01, ha="left")
-        _legend(figure, cohort.methods, styles)
+        _legend(figure, cohort.methods, styles, columns + 1)
         save(figure, stem)
 
 
@@ -166,14 +166,14 @@ def _violin(panel: Any, place: int, found: FloatArray, high: float, style: Metho
         panel.hlines(np.median(found), place - 0.2, place + 0.2, zorder=4, **(line | {"linewidth": 2.0}))
 
 
-def _legend(figure: Any, methods: Sequence[str], styles: Mapping[str, MethodStyle]) -> None:
+def _legend(figure: Any, methods: Sequence[str], styles: Mapping[str, MethodStyle], columns: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], linestyle="none", marker=styles[m].marker, color=styles[m].color, markeredgecolor="black", markeredgewidth=0.4, label=plain(m))
         for m in methods
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), handletextpad=0.2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), handletextpad=0.2)
 
 
 def _limits(panel: Any, difference: FloatArray) -> None:

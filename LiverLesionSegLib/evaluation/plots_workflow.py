@@ -37,7 +37,7 @@ def figure_workflow(stem: Path, cohort: CohortResult) -> None:
     gap = max(side_height + 4, 9.0)
     per_row = 4
     rows = [cohort.methods[n : n + per_row] for n in range(0, len(cohort.methods), per_row)]
-    height = 9 + gap + 9 + 8 + 17 * len(rows) + 2
+    height = 9 + gap + 9 + 8 + 17 * len(rows) - 2
     styles = method_styles(cohort.methods)
     middle = PAGE_MM / 2
     with print_style():

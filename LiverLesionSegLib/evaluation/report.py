@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import InputError
 from ..files.atomic import output_folder, whole_file
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from . import _report_sections as sections
@@ -93,7 +94,7 @@ def write_report(
         *sections.again(content),
     ]
     table = result_table(cohort, statistics.summary, statistics.without_zeros)
-    where = "simulated cases" if cohort.provenance.get("simulated") else "cases"
+    where = "simulated cases" if sections.simulated_cases(cohort) else "cases"
     caption = f"Quartiles over {len(cohort.evaluated)} {where}, and, for comparison of form, values reported by {SOURCE}."
     parts = {"statistics": statistics, "curves": curve_statistics, "agreement": agreement}
     numbers, times = summary(cohort, parts)
@@ -155,8 +156,8 @@ def _workflow(place: Path, cohort: CohortResult) -> list[Block]:
 def _measures(place: Path, cohort: CohortResult, groups: Mapping[str, CohortResult]) -> list[Block]:
     figure_violins(place / "violins", cohort)
     caption = (
-        "Every case (points), quartiles with whiskers to 1.5 times their range (boxes), and smoothed frequency (violins) by method. Under each violin: "
-        "cases where the measure is defined; +n: so many cases beyond the end of the axis."
+        "Every case (points), quartiles with whiskers to 1.5 times their range (boxes), and smoothed frequency (violins) by method. Under each "
+        "violin: cases where the measure is defined; +n: so many cases beyond the end of the axis."
     )
     blocks: list[Block] = [Figure(f"{FIGURES}/violins", caption)]
     for number, (name, part) in enumerate(groups.items() if len(groups) > 1 else ()):
@@ -201,17 +202,22 @@ def _curves(place: Path, content: sections.Content, curves: Mapping[str, VoxelCu
 
 
 def _cases(place: Path, cohort: CohortResult, method: str, pictures: Callable[[str], CasePicture]) -> list[Block]:
-    chosen = {label: pictures(name) for label, name in qualitative_cases(cohort, method).items()}
+    chosen, missing = {}, []
+    for label, name in qualitative_cases(cohort, method).items():
+        try:
+            chosen[label] = pictures(name)
+        except InputError as error:  # files may have gone since the case was evaluated
+            missing.append(Paragraph(f"{label} case, {name}: cannot be shown. {error}"))
     if not chosen:
-        return []
+        return list(missing)
     figure_cases(place / "cases", chosen, cohort)
     figure_cases_3d(place / "cases_3d", chosen, cohort)
     slices = (
-        f"The case with the highest, the nearest to average, and the lowest Dice of {method}: contours of truth and of every method on three orthogonal "
-        "slices through the lesion's middle, and the truth in 3D with the methods' outlines as seen from there."
+        f"The case with the highest, the nearest to average, and the lowest Dice of {method}: contours of truth and of every method on three "
+        "orthogonal slices through the lesion's middle, and the truth in 3D with the methods' outlines as seen from there."
     )
     bodies = "The same cases in 3D: the surface that each method gives, coloured by its distance from the truth's surface."
-    return [Figure(f"{FIGURES}/cases", slices, raster=True), Figure(f"{FIGURES}/cases_3d", bodies, raster=True)]
+    return [Figure(f"{FIGURES}/cases", slices, raster=True), Figure(f"{FIGURES}/cases_3d", bodies, raster=True), *missing]
 
 
 def _with_heading(text: str, blocks: list[Block]) -> list[Block]:

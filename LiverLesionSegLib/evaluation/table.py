@@ -45,7 +45,7 @@ class ResultTable:
         for column in self.own:
             fewer = [f"{MEASURES[m].title} {column.counts[m]}" for m in self.measures if m in column.counts and column.counts[m] != column.n]
             if fewer:
-                found.append(f"{column.title}: cases where it is defined: {', '.join(fewer)} (Dice {column.n}).")
+                found.append(f"Cases of {column.title} in which a measure is defined: {', '.join(fewer)}, Dice {column.n}.")
         return tuple(found)
 
 
@@ -79,7 +79,7 @@ def as_block(table: ResultTable, caption: str = "") -> Table:
     """For the report: a row per measure, the three quartiles in one cell."""
     own = len(table.own)
     theirs = len(table.columns) - own
-    rows: list[tuple[Cell, ...]] = [("Cases (with a Dice)", *(str(column.n) for column in table.columns))]
+    rows: list[tuple[Cell, ...]] = [("Cases", *(str(column.n) for column in table.columns))]
     for measure in table.measures:
         rows.append((_title(measure), *(_cell(measure, column.values.get(measure)) for column in table.columns)))
     over = (("", 1), ("This study", own), *(((SOURCE, theirs),) if theirs else ()))
@@ -110,15 +110,16 @@ def _tabular(columns: Sequence[Column], measures: Sequence[str]) -> list[str]:
     own = sum(not column.theirs for column in columns)
     over = [rf"\multicolumn{{{own}}}{{c}}{{This study}}"] if own else []
     over += [rf"\multicolumn{{{len(columns) - own}}}{{c}}{{{_tex(SOURCE)}}}"] if own < len(columns) else []
-    lines = [rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}", r"\hline", f"& & {' & '.join(over)} \\\\", f"& & {' & '.join(heads)} \\\\"]
-    lines += [f"Cases & & {' & '.join(str(column.n) for column in columns)} \\\\", r"\hline"]
+    lines = [rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}", r"\hline\rule{0pt}{2.4ex}", f"& & {' & '.join(over)} \\\\"]
+    lines += [rf"\cline{{3-{len(columns) + 2}}}\rule{{0pt}}{{2.4ex}}", f"& & {' & '.join(heads)} \\\\"]
+    lines += [f"Cases & & {' & '.join(str(column.n) for column in columns)} \\\\", r"\hline\rule{0pt}{2.4ex}"]
     for measure in measures:
         comment = f" % {TIMING}" if measure == "seconds" else ""
         for n, quartile in enumerate(QUARTILES):
             cells = [_number(measure, column.values[measure][n]) if measure in column.values else "" for column in columns]
             cells = [rf"\textbf{{{cell}}}" if n == 1 and cell else cell for cell in cells]
             lines.append(f"{_tex(_title(measure)) if n == 0 else ''} & {_tex(quartile)} & {' & '.join(cells)} \\\\{comment}".replace(DASH, "--"))
-        lines.append(r"\hline")
+        lines.append(r"\hline" if measure == measures[-1] else r"\hline\rule{0pt}{2.4ex}")
     return [*lines, r"\end{tabular}"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from LiverLesionSegLib.evaluation.curves import CaseCounts, case_counts
 from LiverLesionSegLib.evaluation.plots_cases import CasePicture
-from LiverLesionSegLib.evaluation.results import CaseResult, CohortResult, MethodResult
+from LiverLesionSegLib.evaluation.results import CaseResult, CohortResult, LesionResult, MethodResult
 from LiverLesionSegLib.geometry import grid_from_axes, ras_from_kji
 from LiverLesionSegLib.types import Box, Mask, Volume
 
@@ -18,13 +18,19 @@ SECONDS = {"nnU-Net, crop": 6.0, "nnU-Net, full": 14.0, "Region growing": 0.4, "
 THRESHOLDS = {"nnU-Net, crop": 0.43, "nnU-Net, full": 0.31}
 
 
+def diameter_mm(volume_ml: float) -> float:
+    return float((6000 * volume_ml / math.pi) ** (1 / 3))
+
+
 def made_up_result(rng: np.random.Generator, method: str, truth_ml: float, slowness: float = 1.0) -> MethodResult:
     if method == "nnU-Net, full" and rng.random() < 0.25:
         reason = "The method found no lesion voxel, so there is no surface to measure from."
         measures = {"dice": 0.0, "iou": 0.0, "precision": math.nan, "recall": 0.0, "rvd": 1.0, "rvd_signed": -1.0, "volumetric_similarity": 0.0}
         measures |= {"hd_mm": math.nan, "hd95_mm": math.nan, "assd_mm": math.nan, "nsd_2mm": 0.0, "volume_ml": 0.0, "seconds": 14.0 * slowness}
         undefined = dict.fromkeys(("precision", "hd_mm", "hd95_mm", "assd_mm"), reason)
-        return MethodResult(method, measures=measures, undefined=undefined, seconds={"predict": 14.0 * slowness}, device="cpu", model_id="bb" * 32)
+        missed = (LesionResult(truth_ml, diameter_mm(truth_ml), 0.0, False),)
+        seconds = {"predict": 14.0 * slowness}
+        return MethodResult(method, 0, measures, undefined, seconds, "cpu", "bb" * 32, THRESHOLDS[method], lesions=missed)
     recall = float(np.clip(rng.normal(SKILL[method] + 0.03, 0.11), 0.05, 0.99))
     precision = float(np.clip(rng.normal(SKILL[method], 0.12), 0.05, 0.99))
     dice = 2 * precision * recall / (precision + recall)
@@ -37,7 +43,9 @@ def made_up_result(rng: np.random.Generator, method: str, truth_ml: float, slown
     seconds = {stage: value * slowness * float(rng.uniform(0.8, 1.3)) for stage, value in seconds.items()}
     measures["seconds"] = sum(seconds.values())
     model = {"nnU-Net, crop": "aa" * 32, "nnU-Net, full": "bb" * 32}.get(method, "")
-    return MethodResult(method, measures=measures, seconds=seconds, device="cpu" if model else "", model_id=model, threshold=THRESHOLDS.get(method))
+    lesion, device = LesionResult(truth_ml, diameter_mm(truth_ml), dice, dice > 0.5), "cpu" if model else ""
+    threshold = THRESHOLDS.get(method)
+    return MethodResult(method, 0, measures, {}, seconds, device, model, threshold, lesions=(lesion,))
 
 
 def made_up_cohort(cases: int = 20, seed: int = 5, slowness: float = 1.0) -> CohortResult:
@@ -54,7 +62,7 @@ def made_up_cohort(cases: int = 20, seed: int = 5, slowness: float = 1.0) -> Coh
                 f"case_{n + 1:02d}",
                 {"split": "test", "echogenicity": ("hyper", "hypo", "mixed")[n % 3]},
                 truth_ml=truth_ml,
-                diameter_mm=float((6000 * truth_ml / math.pi) ** (1 / 3)),
+                diameter_mm=diameter_mm(truth_ml),
                 contrast=float(rng.normal(-0.4, 0.8)),
                 seen_in_box=float(rng.uniform(0.8, 1)),
                 lesions=1,
