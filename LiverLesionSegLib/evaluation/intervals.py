@@ -16,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..types import FloatArray
 
+FEW_CASES = 10
+"""Below it a resample says too little of the cases that were not seen: nominal 95 % intervals of areas held the truth in 80 % of simulated cohorts of
+5 cases, in 87 % of 10, and in about 90 % of 20."""
+
 DRAWN_AT_ONCE = 1 << 20
 """Drawn cases held at a time, so that memory does not grow with the cohort."""
 
@@ -35,7 +39,7 @@ class BootstrapSettings:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its interval; n cases. how: the method in words. reason: why there is no interval (NaN), one sentence, or ""."""
+    """An estimate and its interval; n cases. how: the method in words. reason: why there is no interval (NaN), one sentence, or "". note: what to know of it."""
 
     estimate: float
     low: float
@@ -44,6 +48,7 @@ class Interval:
     confidence: float
     how: str
     reason: str = ""
+    note: str = ""
 
 
 def resampled_counts(n: int, settings: BootstrapSettings) -> Iterator[NDArray[np.int64]]:
@@ -106,7 +111,8 @@ def bca_interval(estimate: float, replicates: FloatArray, leave_one_out: FloatAr
     wanted = bias + ndtri([tail, 1 - tail])
     levels = ndtr(bias + wanted / (1 - acceleration * wanted))
     low, high = np.quantile(usable, np.sort(levels))
-    return Interval(estimate, float(low), float(high), n, settings.confidence, how)
+    note = f"With {n} cases the interval is too narrow; take it as the least uncertainty." if n < FEW_CASES else ""
+    return Interval(estimate, float(low), float(high), n, settings.confidence, how, note=note)
 
 
 def too_few(n: int) -> str:

@@ -108,6 +108,7 @@ def test_drawing_cases_again_is_drawing_their_voxels_again() -> None:
     interval = areas(count_table(counts), settings).roc
     assert min(exact) - 1e-4 <= interval.low <= interval.high <= max(exact) + 1e-4
     assert "BCa" in interval.how
+    assert "5 cases" in interval.note
     around = bands(count_table(counts), settings)
     assert np.all(np.array(around.roc_low) <= np.array(around.roc_high))
     middle = int(np.argmin(np.abs(np.array(around.step) - 0.5)))
