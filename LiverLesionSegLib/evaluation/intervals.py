@@ -39,7 +39,10 @@ class BootstrapSettings:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its interval; n cases. how: the method in words. reason: why there is no interval (NaN), one sentence, or "". note: what to know of it."""
+    """An estimate and its interval over n cases. how: the method in words. reason: why there is no interval (NaN), one sentence, or "".
+
+    note: what to know of it.
+    """
 
     estimate: float
     low: float
