@@ -104,7 +104,7 @@ def network_method(name: str, folder: Path, *, device: str = "cpu", backend: str
 
     bundle = load_model(folder)
     threshold = bundle.threshold_for(bundle.inference_path(backend=backend))
-    return NetworkMethod(name, folder, bundle.model_id, threshold, bundle.whole_volume, device, backend, threads, bundle.warnings)
+    return NetworkMethod(name, Path(folder).absolute(), bundle.model_id, threshold, bundle.whole_volume, device, backend, threads, bundle.warnings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..cohort import Case, LoadedCase, case_box, load_case
 from ..errors import BoxError, Cancelled, InputError
@@ -49,30 +50,42 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class Study:
-    """What every case of a study shares; goes to worker processes."""
+    """What every case of a study shares; goes to worker processes. folder: paths below it are given relative to it in what is said of a case."""
 
     methods: tuple[Method, ...]
     settings: StudySettings
+    folder: str = ""
 
     def prepare(self) -> dict[str, Prepared]:
         """Name -> method, ready to work. Raises InputError (and its kinds)."""
         return {method.name: method.prepare() for method in self.methods}
 
 
-def evaluate_or_say_why(case: Case, methods: Mapping[str, Prepared], settings: StudySettings, *, cancelled: IsCancelled | None = None) -> CaseRecord:
+def evaluate_or_say_why(case: Case, methods: Mapping[str, Prepared], study: Study, *, cancelled: IsCancelled | None = None) -> CaseRecord:
     """As `evaluate_case`; whatever goes wrong with the case is said in its result, so that no other case is lost."""
     try:
-        return evaluate_case(case, methods, settings, cancelled=cancelled)
+        record = evaluate_case(case, methods, study.settings, cancelled=cancelled)
     except Cancelled:
         raise
     except InputError as error:
-        return left_out(case, str(error))
+        record = left_out(case, str(error))
     except MemoryError:
-        return left_out(case, f"Case {case.name}: there was not enough memory for it; evaluate with fewer --workers, or give a coarser volume.")
+        record = left_out(case, f"Case {case.name}: there was not enough memory for it; evaluate with fewer --workers, or give a coarser volume.")
     except Exception as error:  # noqa: BLE001 - a defect shows in the report, with where it happened, and the study goes on
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{place.lineno}"
-        return left_out(case, f"Case {case.name}: a defect of this software ({type(error).__name__}: {error} at {where}); please report it.")
+        record = left_out(case, f"Case {case.name}: a defect of this software ({type(error).__name__}: {error} at {where}); please report it.")
+    return replace(record, result=_relative(record.result, study.folder))
+
+
+def _relative(case: CaseResult, folder: str) -> CaseResult:
+    """What is said of a case must be the same wherever, and by whichever machine, it was evaluated."""
+
+    def short(text: str) -> str:
+        return text.replace(folder + os.sep, "") if folder else text
+
+    results = [replace(one, error=short(one.error), warnings=tuple(map(short, one.warnings))) for one in case.results]
+    return replace(case, results=tuple(results), error=short(case.error), warnings=tuple(map(short, case.warnings)))
 
 
 def left_out(case: Case, why: str) -> CaseRecord:

@@ -138,7 +138,7 @@ def resample_medians(cohort: CohortResult, measures: Sequence[str] | None = None
     for (method, measure), drawn in zip(columns, np.array(medians).T, strict=True):
         found[method][measure] = spread(drawn)
     better: dict[str, dict[str, float]] = {measure: {} for measure, _, _ in pairs}
-    for (measure, a, b), won in zip(pairs, np.array(ahead).reshape(-1, len(pairs)).T, strict=True):
+    for (measure, a, b), won in zip(pairs, np.array(ahead).reshape(len(ahead), len(pairs)).T, strict=True):
         better[measure][f"{a} > {b}"] = spread(won).mean
     return ResampledMedians(n, tested, settings, found, better)
 

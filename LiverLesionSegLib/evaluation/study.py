@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cohort import BadCase, Case, load_case
+from ..cohort.table import FILE_COLUMNS
 from ..errors import InputError
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from .methods import Method, NetworkMethod
@@ -104,8 +105,8 @@ def evaluate_cohort(
         raise InputError(f"The methods {', '.join(names) or '(none)'} cannot be compared; give one or more, each with a name of its own.")
     if any(name == TRUTH or name.startswith(f"{TRUTH}:") for name in names):
         raise InputError(f"A method cannot be called {TRUTH}; give its column, or its model, another name.")
-    study, store = Study(tuple(methods), settings), CaseStore(folder)
-    good = [case for case in cases if isinstance(case, Case)]
+    study, store = Study(tuple(methods), settings, str(Path.cwd())), CaseStore(folder)
+    good = [_with_absolute_paths(case) for case in cases if isinstance(case, Case)]
     keys = {case.name: case_key(case, study) for case in good}
     found: dict[str, CaseResult] = {}
     for number, case in enumerate(good):
@@ -169,12 +170,18 @@ def write_study_report(
 
 def case_key(case: Case, study: Study) -> str:
     """Digest of all that a case's result depends on: its line of the table, its files, the methods with their models, the settings."""
-    columns = ("volume", "truth", "roi", "sweep", "config", "weights")
-    files = {column: file_identity(getattr(case, column)) for column in columns}
+    files = {column: file_identity(getattr(case, column)) for column in FILE_COLUMNS}
     line = {"name": case.name, "split": case.split, "seed": case.seed, "echogenicity": case.echogenicity, "extra": dict(case.extra)}
     others = {kind: {name: file_identity(path) for name, path in of.items()} for kind, of in (("masks", case.masks), ("truths", case.truths))}
     methods = [method.identity() for method in study.methods]
     return digest({"format": FORMAT, "line": line, "files": files, **others, "methods": methods, "settings": asdict(study.settings)})
+
+
+def _with_absolute_paths(case: Case) -> Case:
+    """A cluster's workers have working directories of their own."""
+    files = {column: path.absolute() for column in FILE_COLUMNS if (path := getattr(case, column)) is not None}
+    masks, truths = ({name: path and path.absolute() for name, path in of.items()} for of in (case.masks, case.truths))
+    return replace(case, masks=masks, truths=truths, **files)
 
 
 def _records(cases: Sequence[Case], study: Study, work: WorkSettings, cancelled: IsCancelled | None) -> Iterator[CaseRecord]:
@@ -192,14 +199,15 @@ def _bad(case: BadCase) -> CaseResult:
 
 
 def _provenance(cases: Sequence[Case], study: Study) -> dict[str, object]:
-    models = {method.name: _model(method) for method in study.methods if isinstance(method, NetworkMethod)}
+    models = {method.name: _model(method, study.folder) for method in study.methods if isinstance(method, NetworkMethod)}
     notes = [TRUTHS_OF_SWEEPS] if any(case.volume is None for case in cases) else []
     # The phantom's tables say of every case which seed it was made from.
     simulated = any(case.extra.get("phantom_seed") for case in cases)
     return {"simulated": simulated, "settings": asdict(study.settings), "seeds": {"boxes": study.settings.seed}, "models": models, "notes": notes}
 
 
-def _model(method: NetworkMethod) -> dict[str, object]:
+def _model(method: NetworkMethod, folder: str) -> dict[str, object]:
+    path = method.folder.relative_to(folder) if method.folder.is_relative_to(folder) else method.folder
     return {
         "id": method.model_id,
         "threshold": method.threshold.value,
@@ -207,6 +215,6 @@ def _model(method: NetworkMethod) -> dict[str, object]:
         "inference_path": method.threshold.inference_path,
         "mode": "full" if method.whole_volume else "crop",
         "device": method.device,
-        "path": method.folder.as_posix(),
+        "path": path.as_posix(),
         "warnings": list(method.warnings),
     }

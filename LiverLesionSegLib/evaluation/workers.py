@@ -36,7 +36,7 @@ def in_this_process(cases: Sequence[Case], study: Study, *, cancelled: IsCancell
     methods = study.prepare()
     for case in cases:
         stop_if_cancelled(cancelled)
-        yield evaluate_or_say_why(case, methods, study.settings, cancelled=cancelled)
+        yield evaluate_or_say_why(case, methods, study, cancelled=cancelled)
 
 
 def in_processes(cases: Sequence[Case], study: Study, workers: int, *, cancelled: IsCancelled | None = None) -> Iterator[CaseRecord]:
@@ -144,7 +144,7 @@ def _work(connection: Connection, study: Study) -> None:
             case = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(evaluate_or_say_why(case, methods, study.settings))
+        connection.send(evaluate_or_say_why(case, methods, study))
 
 
 def limit_threads(threads: int) -> None:
@@ -171,7 +171,7 @@ def _on_worker(study: Study, case: Case) -> CaseRecord:
             _READY.study, _READY.methods = None, None
             _READY.methods = study.prepare()
             _READY.study = study
-        return evaluate_or_say_why(case, _READY.methods, study.settings)
+        return evaluate_or_say_why(case, _READY.methods, study)
 
 
 def on_cluster(cases: Sequence[Case], study: Study, scheduler: str, *, cancelled: IsCancelled | None = None) -> Iterator[CaseRecord]:

@@ -244,6 +244,7 @@ def test_a_defect_is_listed_with_where_it_happened(tmp_path: Path, workers: int)
     assert len(found.result.evaluated) == 2 and set(found.keys) == {"case0", "case2"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
 def test_a_process_that_dies_loses_its_case_alone(tmp_path: Path) -> None:
     cases = read_cases(write_study(tmp_path / "data", 4))
     found = evaluate_cohort(cases, [Misbehaving("case1", "kill")], folder=tmp_path / "out", work=WorkSettings(2)).result
@@ -309,22 +310,26 @@ def test_any_number_of_processes_gives_the_same(tmp_path: Path) -> None:
     assert stored(tmp_path / "1") == stored(tmp_path / "2") and len(stored(tmp_path / "1")) == 6
 
 
-def test_a_cluster_gives_the_same(tmp_path: Path) -> None:
+def test_a_cluster_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed", reason="distributed is not installed (the extra cluster)")
     pytest.importorskip("nnunetv2")
-    cases = read_cases(write_study(tmp_path / "data", 4))
+    write_study(tmp_path / "data", 4)
     (tmp_path / "data" / "v2.nrrd").write_text("no volume")
-    methods = (network_method("crop", write_model(tmp_path / "model")), *CHEAP)
+    write_model(tmp_path / "model")
     settings = StudySettings(boxes=2)
-    alone = evaluate_cohort(cases, methods, settings, folder=tmp_path / "alone")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None) as cluster:
+        monkeypatch.chdir(tmp_path)  # the workers have a working directory of their own
+        cases, methods = read_cases(Path("data/cases.csv")), (network_method("crop", Path("model")), *CHEAP)
+        alone = evaluate_cohort(cases, methods, settings, folder=tmp_path / "alone")
         work = WorkSettings(scheduler=cluster.scheduler_address)
         together = evaluate_cohort(cases, methods, settings, folder=tmp_path / "cluster", work=work)
         with pytest.raises(ModelError, match="another model"):
             other = replace(methods[0], folder=write_model(tmp_path / "other", seed=3))
             evaluate_cohort(cases, [other], folder=tmp_path / "other_out", work=work)
     assert stored(tmp_path / "alone") == stored(tmp_path / "cluster")
-    assert [case.error for case in together.result.cases] == [case.error for case in alone.result.cases] and together.result.cases[2].error
+    assert [case.error for case in together.result.cases] == [case.error for case in alone.result.cases]
+    assert together.result.cases[2].error.startswith(f"Case case2: data{os.sep}v2.nrrd: not a readable volume")
+    assert together.result.provenance == alone.result.provenance and together.result.provenance["models"]["crop"]["path"] == "model"  # type: ignore[index]
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
