@@ -83,8 +83,9 @@ def tables(content: Content, groups: Mapping[str, CohortResult]) -> list[Block]:
     statistics = content.statistics
     whole = result_table(content.cohort, statistics.summary, statistics.without_zeros)
     caption = (
-        f"25th percentile, median and 75th percentile over the cases. Grey columns: what {SOURCE} report of their own 20 patients. Other cases, images "
-        "and truths than here: they stand for comparison of form, not as a ranking; their times include correction by hand, ours are computing alone."
+        f"25th percentile, median and 75th percentile over the cases. Grey columns: what {SOURCE} report of their own 20 patients. Other cases, "
+        "images and truths than here: they stand for comparison of form, not as a ranking; their times include correction by hand, ours are "
+        "computing alone."
     )
     blocks: list[Block] = [Heading("The table"), as_block(whole, caption), *(Paragraph(note) for note in whole.notes)]
     for name, part in groups.items():

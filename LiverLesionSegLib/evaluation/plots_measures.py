@@ -14,6 +14,10 @@ from ._drawing import PAGE_MM, QUIET_COLOR, TEXT_COLOR, MethodStyle, method_styl
 from .results import MEASURES, CaseResult, CohortResult
 
 VIOLIN_MEASURES = ("dice", "precision", "recall", "rvd", "hd95_mm", "nsd_2mm")
+LOGARITHMIC = ("seconds",)
+LEAST = 1e-3
+"""Smallest number on a logarithmic axis."""
+
 LEAST_FOR_VIOLIN = 5
 """With fewer cases a smoothed shape would show more than there is; the points and the median stay."""
 
@@ -121,15 +125,21 @@ def _volumes(cases: Sequence[CaseResult], method: str) -> tuple[FloatArray, Floa
 
 def _violin_panel(panel: Any, key: str, values: Mapping[str, FloatArray], styles: Mapping[str, MethodStyle]) -> None:
     measure = MEASURES[key]
+    if key in LOGARITHMIC:
+        values = {method: np.log10(np.maximum(found, LEAST)) for method, found in values.items()}
     everything = np.concatenate(list(values.values()))
-    low, high = (0.0, 1.0) if measure.more_is_better else _range(everything)
+    low, high = (0.0, 1.0) if measure.more_is_better else _log_range(everything) if key in LOGARITHMIC else _range(everything)
     for n, (method, found) in enumerate(values.items()):
-        _violin(panel, n, found, high, styles[method])
+        _violin(panel, n, found, (low, high), styles[method])
         beyond = int((found > high).sum())
         if beyond:
             panel.annotate(f"+{beyond}", (n, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=6.5)
     pad = 0.03 * (high - low)
     panel.set(xlim=(-0.6, len(values) - 0.4), ylim=(low - pad, high + pad))
+    if key in LOGARITHMIC:
+        steps = [step * 10.0**decade for decade in range(math.floor(low), math.ceil(high) + 1) for step in ((1, 2, 5) if high - low < 2 else (1,))]
+        shown = [step for step in steps if low - pad <= math.log10(step) <= high + pad]
+        panel.set_yticks([math.log10(step) for step in shown], [f"{step:g}" for step in shown])
     panel.set_title(measure.title + (f" ({measure.unit})" if measure.unit else ""), pad=9)
     panel.set_xticks(range(len(values)), [f"{len(found)}" for found in values.values()])
     panel.set_xlabel("cases", labelpad=1)
@@ -137,6 +147,12 @@ def _violin_panel(panel: Any, key: str, values: Mapping[str, FloatArray], styles
     if measure.more_is_better is not None:
         better = "more is better" if measure.more_is_better else "less is better"
         panel.text(1, 1.02, better, transform=panel.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET_COLOR)
+
+
+def _log_range(values: FloatArray) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 1.0
+    return min(float(values.min()), float(values.max()) - 0.5), float(values.max())
 
 
 def _range(values: FloatArray) -> tuple[float, float]:
@@ -147,15 +163,15 @@ def _range(values: FloatArray) -> tuple[float, float]:
     return min(0.0, float(values.min())), high if high > 0 else 1.0
 
 
-def _violin(panel: Any, place: int, found: FloatArray, high: float, style: MethodStyle) -> None:
-    shown = found[found <= high]
+def _violin(panel: Any, place: int, found: FloatArray, limits: tuple[float, float], style: MethodStyle) -> None:
+    shown = found[found <= limits[1]]
     if len(shown) >= LEAST_FOR_VIOLIN and np.ptp(shown) > 1e-9:
         for body in panel.violinplot([shown], [place], widths=0.9, showextrema=False)["bodies"]:
             body.set(facecolor=style.color, edgecolor=style.color, alpha=0.3, linewidth=0.8)
     if not len(found):
         panel.text(place, 0.5, "undefined", rotation=90, ha="center", va="center", fontsize=6.5, transform=panel.get_xaxis_transform())
         return
-    sideways = spread_points(shown, 0.02 * high, 0.3)
+    sideways = spread_points(shown, 0.02 * (limits[1] - limits[0]), 0.3)
     size = 9 if len(shown) < 60 else 3
     panel.scatter(place + sideways, shown, s=size, color=style.color, marker=style.marker, edgecolors="black", linewidths=0.3, zorder=2)
     line: dict[str, Any] = {"color": TEXT_COLOR, "linewidth": 0.9}

@@ -106,7 +106,7 @@ def to_latex(table: ResultTable, caption: str) -> str:
 
 def _tabular(columns: Sequence[Column], measures: Sequence[str]) -> list[str]:
     width = min(0.13, 0.78 / len(columns))
-    heads = [rf"\parbox[b]{{{width:.3f}\textwidth}}{{\raggedleft {_tex(column.title)}}}" for column in columns]
+    heads = [rf"\parbox[b]{{{width:.3f}\textwidth}}{{\raggedleft\strut {_tex(column.title)}}}" for column in columns]
     own = sum(not column.theirs for column in columns)
     over = [rf"\multicolumn{{{own}}}{{c}}{{This study}}"] if own else []
     over += [rf"\multicolumn{{{len(columns) - own}}}{{c}}{{{_tex(SOURCE)}}}"] if own < len(columns) else []
