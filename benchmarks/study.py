@@ -129,8 +129,9 @@ def main() -> None:
     parser.add_argument("--more", action="store_true", help="train on more than the paper's cohort, for a model that ships")
     parser.add_argument("--background", type=Path, nargs=2, metavar=("SWEEP", "CONFIG"), help="a recorded sweep of liver to put lesions into")
     parser.add_argument("--name", default="crop", help="of this training; several can share the cases")
-    parser.add_argument("--plan", default="crop")
-    parser.add_argument("--spacing", type=float, help="of the crops, mm, for a plan at another voxel size than 1.0")
+    parser.add_argument("--plan", default="crop_coarse")
+    parser.add_argument("--spacing", type=float, help="of the crops, mm, for a plan at another voxel size than 1.5")
+    parser.add_argument("--hide-box", action="store_true", help="train on the images alone")
     parser.add_argument("--trainer", default="LiverLesionSegTrainer")
     parser.add_argument("--iterations", type=int, default=4000)
     parser.add_argument("--full-iterations", type=int, default=1000)
@@ -153,11 +154,11 @@ def main() -> None:
     tables = [folder / "data" / one.name / "cases.csv" for one in sets if one.split != "test"]
     table = write_table(folder / ("cases_more.csv" if options.more else "cases.csv"), [path for path in tables if path.is_file()])
     common = ("--epoch", options.epoch, "--device", options.device, "--threads", options.threads, "--resume")
-    other = () if options.spacing is None else ("--spacing", options.spacing)
+    other = (() if options.spacing is None else ("--spacing", options.spacing)) + (("--hide-box",) if options.hide_box else ())
     data = (
         folder / ("Dataset103_more" if options.more else "Dataset101_crop")
         if not other
-        else folder / f"Dataset104_at{round(1000 * options.spacing)}um"
+        else folder / f"Dataset104_{options.name}"
     )
     if "export" in steps and not data.is_dir():
         run("export", table, "--output", data, *other)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--boxes", type=count, default=4, metavar="N", help="hand-drawn boxes per training case (4)")
     parser.add_argument("--lesion-free-boxes", type=int, default=1, metavar="N", help="boxes without a lesion per training case (1)")
     parser.add_argument("--hide-box", action="store_true", help="images only, without the second channel that says where the box is")
-    parser.add_argument("--spacing", type=positive_number, metavar="MM", help="voxel size (1.0; 1.5 for full)")
+    parser.add_argument("--spacing", type=positive_number, metavar="MM", help="voxel size (1.5)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the boxes")
 
 

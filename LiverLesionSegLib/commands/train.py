@@ -12,7 +12,7 @@ from .run import Run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A checkpoint is written after every few epochs; --resume goes on from it."""
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set that export wrote")
-    parser.add_argument("--plan", default="crop", metavar="PLAN", help="a folder of nnunet_plans, or a plan.json (crop)")
+    parser.add_argument("--plan", default="crop_coarse", metavar="PLAN", help="a folder of nnunet_plans, or a plan.json (crop_coarse)")
     parser.add_argument("--trainer", default="LiverLesionSegTrainer", metavar="NAME", help="a class of nnU-Net's or of nnunet_plans/trainers")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="preprocessed data, checkpoints and learning curve")
     parser.add_argument("--iterations", type=count, default=4000, metavar="N", help="batches altogether (4000)")

@@ -34,7 +34,7 @@ class ExportSettings:
     lesion_free_boxes: int = 1
     seed: int = 0
     show_box: bool = True
-    crop: CropSettings = field(default_factory=CropSettings)
+    crop: CropSettings = field(default_factory=lambda: CropSettings(spacing_mm=1.5))
     full: CropSettings = field(default_factory=lambda: CropSettings(margin_mm=0.0, spacing_mm=1.5, least_seen=0.0))
 
     def __post_init__(self) -> None:
