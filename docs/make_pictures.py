@@ -6,6 +6,7 @@ The demo gives the navigation scene; the others are made by the commands that th
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -73,8 +74,17 @@ def make(data: Path, example: Example, folder: Path) -> None:
     print(picture)
 
 
-def run(words: list[object]) -> None:
-    if code := command([str(word) for word in words]):
+def make_check(data: Path, folder: Path) -> None:
+    """What `check --pictures` draws; the verdict on this sweep is a warning (exit code 3)."""
+    sweep, config = data / EXAMPLES[0].sweep, data / EXAMPLES[0].config
+    run(["check", sweep, "--config", config, "--pictures", folder], (0, 3))
+    for name in ("trajectory", "coverage"):
+        shutil.copyfile(folder / f"{name}.png", PICTURES / f"check_{name}.png")
+
+
+def run(words: list[object], fine: tuple[int, ...] = (0,)) -> None:
+    code = command([str(word) for word in words])
+    if code not in fine:
         sys.exit(code)
 
 
@@ -85,6 +95,8 @@ def main() -> None:
     for example in EXAMPLES:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(sys.argv[1]), example, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        make_check(Path(sys.argv[1]), Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         run(["demo", "--output", folder])
         with Image.open(Path(folder) / "navigation.png") as picture:
