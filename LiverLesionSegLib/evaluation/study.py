@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,6 +106,8 @@ def evaluate_cohort(
         raise InputError(f"The methods {', '.join(names) or '(none)'} cannot be compared; give one or more, each with a name of its own.")
     if any(name == TRUTH or name.startswith(f"{TRUTH}:") for name in names):
         raise InputError(f"A method cannot be called {TRUTH}; give its column, or its model, another name.")
+    if len({case.name for case in cases}) != len(cases):
+        raise InputError("Two cases of the study have one name; give every case a name of its own.")
     study, store = Study(tuple(methods), settings, str(Path.cwd())), CaseStore(folder)
     good = [_with_absolute_paths(case) for case in cases if isinstance(case, Case)]
     keys = {case.name: case_key(case, study) for case in good}
@@ -117,10 +120,11 @@ def evaluate_cohort(
             found[case.name] = kept
     resumed = len(found)
     missing = [case for case in good if case.name not in found]
-    for record in _records(missing, study, work, cancelled):
-        store.save(record, keys[record.result.case])
-        found[record.result.case] = record.result
-        report(progress, len(found) / len(good), f"case {record.result.case}, {len(found)} of {len(good)}")
+    with closing(_records(missing, study, work, cancelled)) as records:  # whatever happens, no process outlives this
+        for record in records:
+            store.save(record, keys[record.result.case])
+            found[record.result.case] = record.result
+            report(progress, len(found) / len(good), f"case {record.result.case}, {len(found)} of {len(good)}")
     results = tuple(found[case.name] if isinstance(case, Case) else _bad(case) for case in cases)
     about = {**_provenance(good, study), **(provenance or {})}
     evaluated = {case.name: case for case in good if not found[case.name].error}
@@ -184,14 +188,15 @@ def _with_absolute_paths(case: Case) -> Case:
     return replace(case, masks=masks, truths=truths, **files)
 
 
-def _records(cases: Sequence[Case], study: Study, work: WorkSettings, cancelled: IsCancelled | None) -> Iterator[CaseRecord]:
+def _records(cases: Sequence[Case], study: Study, work: WorkSettings, cancelled: IsCancelled | None) -> Generator[CaseRecord, None, None]:
     if not cases:
-        return iter(())
+        return
     if work.scheduler:
-        return on_cluster(cases, study, work.scheduler, cancelled=cancelled)
-    if min(work.workers, len(cases)) > 1:
-        return in_processes(cases, study, work.workers, cancelled=cancelled)
-    return in_this_process(cases, study, cancelled=cancelled)
+        yield from on_cluster(cases, study, work.scheduler, cancelled=cancelled)
+    elif min(work.workers, len(cases)) > 1:
+        yield from in_processes(cases, study, work.workers, cancelled=cancelled)
+    else:
+        yield from in_this_process(cases, study, cancelled=cancelled)
 
 
 def _bad(case: BadCase) -> CaseResult:

@@ -369,7 +369,7 @@ def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_cohort(tmp_path: Path) -> None:
     case = read_cases(write_study(tmp_path / "data", 1))[0]
     peaks = []
-    for count in (2, 20):
+    for count in (2, 12):
         cases = [replace(case, name=f"case{n}") for n in range(count)]
         tracemalloc.start()
         found = evaluate_cohort(cases, CHEAP, folder=tmp_path / str(count))
@@ -395,6 +395,8 @@ def test_other_observers_are_compared(tmp_path: Path) -> None:
 def test_methods_need_names(tmp_path: Path, methods: list) -> None:
     with pytest.raises(InputError, match="name"):
         evaluate_cohort([Case("a")], methods, folder=tmp_path / "out")
+    with pytest.raises(InputError, match="one name"):
+        evaluate_cohort([Case("a"), Case("a")], CHEAP, folder=tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
