@@ -69,7 +69,7 @@ def test_degenerate_cohorts() -> None:
         empty.add(np.zeros((3, 3), np.float32), np.zeros((2, 3), bool))
 
 
-FEW = BootstrapSettings(resamples=300)
+FEW = BootstrapSettings(resamples=100)
 
 
 def cohort(cases: int = 8, sharpness: float = 2.0, seed: int = 0) -> tuple[list[CaseCounts], np.ndarray, np.ndarray]:
@@ -196,7 +196,7 @@ def test_bad_counts_are_refused() -> None:
 
 def test_a_threshold_tuned_anew_is_the_one_of_its_validation_cases() -> None:
     counts, probability, truth = cohort(9, seed=20)
-    settings = ResamplingSettings(repetitions=30, seed=3)
+    settings = ResamplingSettings(repetitions=10, seed=3)
     found = resample_threshold(count_table(counts), settings)
     assert (found.cases, found.validation, found.tested) == (9, 3, 6)
     tuned, medians = [], []
@@ -206,7 +206,7 @@ def test_a_threshold_tuned_anew_is_the_one_of_its_validation_cases() -> None:
         medians.append(np.median([f1_score(t, p >= np.float32(best.threshold)) for p, t in zip(probability[chosen], truth[chosen], strict=True)]))
     assert found.threshold.median == pytest.approx(np.median(tuned), abs=0.01)
     assert found.medians["dice"].median == pytest.approx(np.median(medians), abs=2e-3)
-    assert found.f1.n == 30
+    assert found.f1.n == 10
     assert resample_threshold(count_table(counts[::-1]), settings) == found
 
 

@@ -27,6 +27,7 @@ from LiverLesionSegLib.evaluation.summaries import association, bland_altman, gr
 BEFORE = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
 AFTER = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
 FEW = BootstrapSettings(resamples=200)
+SHORT = StatisticsSettings(bootstrap=FEW, resampling=ResamplingSettings(repetitions=50))
 
 
 def cohort_of(values: dict[str, list[float | None]], measure: str = "dice", truth_ml: float = 3.0) -> CohortResult:
@@ -318,13 +319,13 @@ def test_association_is_spearmans() -> None:
 
 def test_everything_goes_to_json_and_twice_the_same() -> None:
     cohort = made_up_cohort()
-    found = cohort_statistics(cohort, StatisticsSettings(bootstrap=FEW))
+    found = cohort_statistics(cohort, SHORT)
     text = json.dumps(asdict(found))
-    assert text == json.dumps(asdict(cohort_statistics(cohort, StatisticsSettings(bootstrap=FEW))))
+    assert text == json.dumps(asdict(cohort_statistics(cohort, SHORT)))
     assert found.n == 20
     assert set(found.groups) == {"echogenicity", "size"}
     assert len(found.tests) == 13 * 6
-    backwards = cohort_statistics(replace(cohort, cases=cohort.cases[::-1]), StatisticsSettings(bootstrap=FEW))
+    backwards = cohort_statistics(replace(cohort, cases=cohort.cases[::-1]), SHORT)
     for one, other in zip(found.tests, backwards.tests, strict=True):
         np.testing.assert_equal(asdict(one), asdict(other))
     np.testing.assert_equal(asdict(found.resampled), asdict(backwards.resampled))
@@ -333,7 +334,7 @@ def test_everything_goes_to_json_and_twice_the_same() -> None:
 @pytest.mark.parametrize("cohort", [CohortResult((), ()), CohortResult((), ("a", "b")), cohort_of({"a": [0.5], "b": [0.6]}),
                                     cohort_of({"a": [math.nan] * 3, "b": [math.nan] * 3}), cohort_of({"a": [0.5] * 3, "b": [0.5] * 3})])  # fmt: skip
 def test_degenerate_cohorts_give_reasons_not_errors(cohort: CohortResult) -> None:
-    found = cohort_statistics(cohort, StatisticsSettings(bootstrap=FEW))
+    found = cohort_statistics(cohort, SHORT)
     json.dumps(asdict(found))
     for test in found.tests:
         assert math.isnan(test.p)
