@@ -179,7 +179,7 @@ def _violin(panel: Any, place: int, found: FloatArray, limits: tuple[float, floa
         box: dict[str, Any] = {"boxprops": line, "whiskerprops": line, "medianprops": line | {"linewidth": 2.0, "solid_capstyle": "butt"}}
         panel.boxplot([found], positions=[place], widths=0.26, showfliers=False, showcaps=False, manage_ticks=False, zorder=4, **box)
     else:
-        panel.hlines(np.median(found), place - 0.2, place + 0.2, zorder=4, **(line | {"linewidth": 2.0}))
+        panel.hlines(np.median(found), place - 0.2, place + 0.2, zorder=1.5, **(line | {"linewidth": 2.0}))
 
 
 def _legend(figure: Any, methods: Sequence[str], styles: Mapping[str, MethodStyle], columns: int) -> None:
