@@ -155,11 +155,7 @@ def main() -> None:
     table = write_table(folder / ("cases_more.csv" if options.more else "cases.csv"), [path for path in tables if path.is_file()])
     common = ("--epoch", options.epoch, "--device", options.device, "--threads", options.threads, "--resume")
     other = (() if options.spacing is None else ("--spacing", options.spacing)) + (("--hide-box",) if options.hide_box else ())
-    data = (
-        folder / ("Dataset103_more" if options.more else "Dataset101_crop")
-        if not other
-        else folder / f"Dataset104_{options.name}"
-    )
+    data = folder / ("Dataset103_more" if options.more else "Dataset101_crop") if not other else folder / f"Dataset104_{options.name}"
     if "export" in steps and not data.is_dir():
         run("export", table, "--output", data, *other)
     if "train" in steps:
