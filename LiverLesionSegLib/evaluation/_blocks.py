@@ -138,7 +138,8 @@ def _html(block: Block, folder: Path) -> str:
 def _html_table(table: Table) -> str:
     columns = len(table.header)
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption and not table.folded else ""
-    text = [n == 0 or any(isinstance(row[n], str) and not NUMERIC.fullmatch(row[n]) for row in table.rows) for n in range(columns)]
+    cells_of = [[row[n] for row in table.rows] for n in range(columns)]
+    text = [n == 0 or any(isinstance(cell, str) and not NUMERIC.fullmatch(cell) for cell in cells) for n, cells in enumerate(cells_of)]
 
     def line(tag: str, cells: Sequence[Cell]) -> str:
         return "".join(_cell(tag, cell, text[n], n >= columns - table.theirs) for n, cell in enumerate(cells))

@@ -110,8 +110,8 @@ def _part(value: Any) -> tuple[Any, Any]:
     if isinstance(value, list):
         parted = [_part(item) for item in value]
         # A test of times goes from the list; what is null in it stays.
-        rest = [kept for (kept, time), item in zip(parted, value, strict=True) if not (kept is None and time is not None and item is not None)]
-        return rest, [time for _, time in parted if time is not None] or None
+        kept_items = [kept for (kept, time), item in zip(parted, value, strict=True) if not (kept is None and time is not None and item is not None)]
+        return kept_items, [time for _, time in parted if time is not None] or None
     return value, None
 
 
