@@ -21,7 +21,6 @@ from .region import region_points
 
 BACKGROUND = "#FFFFFF"
 INK = "#202428"
-FAINT = "#B8C0C8"
 VERDICT_COLORS = {"pass": "#009E73", "warn": "#B87900", "refuse": "#D55E00"}
 MARK_COLORS = {"warn": "#E69F00", "refuse": "#D55E00"}
 UNSEEN_COLOR = "#D55E00"

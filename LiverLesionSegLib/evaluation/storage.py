@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.atomic import output_folder, whole_folder
-from ..geometry import sub_grid
 from ..types import Grid, Mask
 from .curves import EDGES, CaseCounts
 from .results import CaseResult, LesionResult, MethodResult
@@ -59,11 +58,6 @@ class PackedMask:
         array = np.zeros(self.grid.shape, dtype=bool)
         array[tuple(slice(a, a + n) for a, n in zip(self.start, self.shape, strict=True))] = part
         return Mask(array, self.grid)
-
-    @property
-    def part_grid(self) -> Grid:
-        """The grid of the part alone."""
-        return sub_grid(self.grid, self.start, self.shape)
 
 
 @dataclass(frozen=True, eq=False)
