@@ -7,8 +7,6 @@ touches all alike. nnU-Net's predictor gets the same crop, mirroring off; its ti
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import tempfile
 from importlib.util import find_spec
@@ -17,14 +15,13 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from prediction import NnunetRun
 
 from LiverLesionSegLib.cohort.loading import reconstruct_files
 from LiverLesionSegLib.commands.segment import DEFAULT_MODEL
 from LiverLesionSegLib.evaluation.metrics import overlap
-from LiverLesionSegLib.geometry import spacing_kji_mm
 from LiverLesionSegLib.phantom import PhantomSettings, simulate_case, write_case
 from LiverLesionSegLib.segmentation import Predictor, apply_threshold, crop, load_model, onto_volume, surface
-from LiverLesionSegLib.segmentation.box_channel import network_input
 from LiverLesionSegLib.segmentation.model import ModelBundle
 from LiverLesionSegLib.types import Box, Mask, Volume
 
@@ -40,15 +37,6 @@ def write_results(folder: Path, model: ModelBundle) -> Path:
     content = {"network_weights": state, "init_args": {"configuration": model.configuration.name}, "trainer_name": "nnUNetTrainer"}
     torch.save({**content, "inference_allowed_mirroring_axes": None}, folder / "fold_0" / "checkpoint_final.pth")
     return folder
-
-
-def nnunet_predictor(folder: Path) -> object:
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
-        predictor.initialize_from_trained_model_folder(str(folder), ("0",))
-    return predictor
 
 
 def from_box_to_surface(volume: Volume, box: Box, predictor: Predictor) -> tuple[dict[str, float], Mask]:
@@ -85,7 +73,7 @@ def main() -> None:
     peer: list[float] = []
     dices: list[float] = []
     with tempfile.TemporaryDirectory() as name:
-        reference = nnunet_predictor(write_results(Path(name) / "results", model))
+        reference = NnunetRun(write_results(Path(name) / "results", model))
         for number in range(options.cases):
             case = simulate_case(9000 + number, PhantomSettings())
             files = write_case(Path(name), f"case{number}", case)
@@ -97,12 +85,11 @@ def main() -> None:
                     seconds[backend] += [found] if turn else []
                 cropped = crop(volume, case.box, model.crop_settings)
                 started = perf_counter()
-                spacing = spacing_kji_mm(cropped.volume.grid).tolist()
-                expected = reference.predict_single_npy_array(network_input(cropped, model.takes_box), {"spacing": spacing}, None, None, True)  # type: ignore[attr-defined]
+                expected = reference.predict(cropped, model.takes_box)
                 peer += [perf_counter() - started] if turn else []
             assert model.threshold is not None
             probability = predictors["torch"].predict(cropped)
-            theirs = Mask(np.asarray(expected[1][1]) >= model.threshold.value, cropped.volume.grid)
+            theirs = Mask(expected >= model.threshold.value, cropped.volume.grid)
             dices.append(overlap(Mask(probability.array >= model.threshold.value, cropped.volume.grid), theirs).dice)
             for backend in backends[1:]:
                 print(f"case {number}: Dice of {backend} against torch {overlap(masks[backend], masks['torch']).dice:.4f}")

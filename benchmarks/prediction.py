@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from LiverLesionSegLib.segmentation.box_channel import network_input
 from LiverLesionSegLib.segmentation.model import ModelBundle, load_model
 from LiverLesionSegLib.segmentation.predictor import Predictor
 from LiverLesionSegLib.types import Box, Crop, Grid, Probability, Volume
@@ -107,10 +108,10 @@ class NnunetRun:
             self._predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
             self._predictor.initialize_from_trained_model_folder(str(folder), ("0",))
 
-    def predict(self, crop: Crop) -> np.ndarray:
-        """(K, J, I) probability of label 1."""
+    def predict(self, crop: Crop, with_box: bool = False) -> np.ndarray:
+        """(K, J, I) probability of label 1. with_box: show it the box as a second channel."""
         spacing = [float(s) for s in crop.volume.grid.spacing_mm[::-1]]
-        result = self._predictor.predict_single_npy_array(np.array(crop.volume.array[None]), {"spacing": spacing}, None, None, True)
+        result = self._predictor.predict_single_npy_array(network_input(crop, with_box), {"spacing": spacing}, None, None, True)
         return np.asarray(result[1][1])
 
 

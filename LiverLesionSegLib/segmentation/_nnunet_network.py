@@ -31,7 +31,7 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    architecture, channels = bundle.configuration.values["architecture"], 1 + bundle.takes_box
+    architecture, channels = bundle.configuration.values["architecture"], bundle.channels
     try:
         with torch.device("meta"):
             network = get_network_from_plans(

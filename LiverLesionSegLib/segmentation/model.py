@@ -76,6 +76,11 @@ class ModelBundle:
         """Whether it is shown where the box is, as a second channel."""
         return takes_box(self.dataset)
 
+    @property
+    def channels(self) -> int:
+        """Input channels of the network: the ultrasound, and the box where the model is shown it."""
+        return 2 if self.takes_box else 1
+
     def inference_path(self, settings: InferenceSettings | None = None, backend: str = "torch") -> str:
         """The name of a way to run this model, such as `tile64-step0.5-nomirror-torch`: tile size, step, mirrored axes, backend."""
         settings = settings or InferenceSettings()

@@ -65,7 +65,7 @@ class Predictor:
         network = build_network(bundle)
         self._forward: Forward
         if backend == "openvino":
-            self._forward = openvino_forward(network, (1 + bundle.takes_box, *bundle.configuration.patch_size), threads)
+            self._forward = openvino_forward(network, (bundle.channels, *bundle.configuration.patch_size), threads)
         else:
             self._forward = torch_forward(network, torch_device)
         self._steps = _NnunetSteps(bundle)

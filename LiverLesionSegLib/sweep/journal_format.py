@@ -119,7 +119,7 @@ class JournalReader:
         try:
             self._size = os.fstat(self._stream.fileno()).st_size
             self._scan()
-        except BaseException:
+        except BaseException:  # an interrupt too: nobody else could close the file, then pass it on
             self._stream.close()
             raise
 
