@@ -56,5 +56,9 @@ class OutputError(InputError):
     """An output cannot be written: no permission, no space, or no such folder."""
 
 
+class WorkerError(InputError):
+    """The process for long work could not be started, ended by itself, took too long, or is busy."""
+
+
 class Cancelled(Exception):
     """The caller asked the running stage to stop; nothing was written."""

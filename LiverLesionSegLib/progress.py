@@ -19,6 +19,13 @@ def report(progress: Progress | None, fraction: float, text: str) -> None:
         progress(min(max(fraction, 0.0), 1.0), text)
 
 
+def part_of(progress: Progress | None, first: float, last: float) -> Progress | None:
+    """For one of several stages: its 0..1 is shown as first..last of the whole."""
+    if progress is None:
+        return None
+    return lambda fraction, text: progress(first + (last - first) * fraction, text)
+
+
 def stop_if_cancelled(cancelled: IsCancelled | None) -> None:
     """Raise `Cancelled` when the caller wants the stage to stop; called between units of work of at most about 0.1 s."""
     if cancelled is not None and cancelled():

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import InputError, ModelError
 from ..files.atomic import check_outputs, whole_set
-from ..files.resources import resource
 from ..files.surfaces import SURFACE_ENDINGS
 from ..files.volumes import VOLUME_ENDINGS
-from ..types import Box, Crop, Mask, Probability, Surface, Threshold, Volume
+from ..segmentation import Lesion, lesion_by_growing, lesion_by_network, threshold_of
+from ..types import Box, Volume
 from .arguments import fraction, point
 from .run import Run
-
-DEFAULT_MODEL = resource("Resources", "Models", "crlm-ius-crop")
+from .shipped_model import DEFAULT_MODEL, missing_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,68 +97,28 @@ def _write(options: argparse.Namespace, lesion: Lesion, volume: Volume, run: Run
         run.output(name, path)
 
 
-@dataclass(frozen=True, eq=False)
-class Lesion:
-    """What a method gives: mask on the volume's lattice, its surface (None when the mask is empty), the probability where there is one."""
-
-    mask: Mask
-    surface: Surface | None
-    probability: Probability | None
-    warnings: tuple[str, ...]
-    crop: Crop
-
-
 def segment_by_network(volume: Volume, box: Box, run: Run, model: Path, device: str, threshold: float | None, *, backend: str = "torch") -> Lesion:
     """The nnU-Net path. A threshold given by hand replaces the tuned one and is said in the provenance."""
-    from ..segmentation import Predictor, apply_threshold, crop, load_model, onto_volume
+    from ..segmentation import Predictor, load_model
 
-    if model == DEFAULT_MODEL and not model.is_dir():
-        raise ModelError("No model comes with this version; give --model DIR, or --method region-growing with --seed=R,A,S.")
+    if why := missing_model(model):
+        raise ModelError(f"{why}; give --model with a bundle or an nnU-Net results folder, or --method region-growing with --seed=R,A,S.")
     with run.stage("load"):
         bundle = load_model(model)
         if bundle.whole_volume:
             raise ModelError(f"{model}: was trained on whole volumes, for comparison; segment needs a model of crops about a box.")
         predictor = Predictor(bundle, device, backend=backend)
-    if threshold is None:
-        chosen = bundle.threshold_for(predictor.inference_path)
-    else:
-        chosen = Threshold(threshold, bundle.model_id, predictor.inference_path, tuned="given by hand, not tuned")
-    with run.stage("crop"):
-        cropped = crop(volume, box, bundle.crop_settings)
-    with run.stage("predict"):
-        probability = onto_volume(predictor.predict(cropped, progress=run.progress), volume.grid, box, cropped.margin_mm)
-    with run.stage("threshold"):
-        mask = apply_threshold(probability, chosen)
-    run.device = probability.device
-    run.found.update(model_id=probability.model_id, threshold=chosen.value, inference_path=probability.inference_path)
-    return _finish(mask, box, volume, cropped, probability, run, bundle.warnings)
+    chosen = threshold_of(predictor, threshold)
+    lesion = lesion_by_network(volume, box, predictor, chosen, progress=run.progress)
+    run.seconds.update(lesion.seconds)
+    run.device = predictor.device
+    run.found.update(model_id=bundle.model_id, threshold=chosen.value, inference_path=predictor.inference_path)
+    return lesion
 
 
 def segment_by_growing(volume: Volume, box: Box, run: Run, seeds: list[tuple[float, float, float]] | None) -> Lesion:
     """The region-growing path; without seeds the box's centre serves, and that is said."""
-    from ..segmentation import CropSettings, crop, mask_onto_volume, region_growing
-
-    with run.stage("crop"):
-        cropped = crop(volume, box, CropSettings(spacing_mm=float(volume.grid.spacing_mm.min())))
-    with run.stage("region_growing"):
-        grown = region_growing(cropped, np.array(seeds if seeds else [box.centre], dtype=np.float64), progress=run.progress)
-        mask = mask_onto_volume(grown, volume.grid, box, cropped.margin_mm)
-    notes = () if seeds else ("no seed was given, so the centre of the box served as seed",)
+    lesion = lesion_by_growing(volume, box, seeds, progress=run.progress)
+    run.seconds.update(lesion.seconds)
     run.found.update(model_id=None, threshold=None)
-    return _finish(mask, box, volume, cropped, None, run, notes)
-
-
-def _finish(mask: Mask, box: Box, volume: Volume, cropped: Crop, probability: Probability | None, run: Run, notes: tuple[str, ...] = ()) -> Lesion:
-    from ..segmentation import surface
-
-    provenance = {
-        **mask.provenance,
-        "volume": Path(volume.source).name,
-        "box": {"centre_ras": box.centre.tolist(), "axes": box.axes.tolist(), "size_mm": box.size.tolist()},
-    }
-    mask = Mask(mask.array, mask.grid, provenance)
-    warnings = tuple(dict.fromkeys((*cropped.warnings, *notes, *provenance.get("warnings", ()))))
-    if not mask.array.any():
-        return Lesion(mask, None, probability, (*warnings, "nothing was found in the box; lower the threshold or draw the box again"), cropped)
-    with run.stage("surface"):
-        return Lesion(mask, surface(mask), probability, warnings, cropped)
+    return lesion

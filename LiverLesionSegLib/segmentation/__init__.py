@@ -7,6 +7,7 @@ from typing import Any
 
 from .boxes import hand_drawn_box, inscribed_ellipsoid, tight_box, whole_box
 from .crop import CropSettings, crop, crop_grid, embed, mask_onto_volume, onto_volume
+from .lesion import Lesion, lesion_by_growing, lesion_by_network, threshold_of
 from .region_growing import RegionGrowingSettings, region_growing
 from .surface import SurfaceSettings, surface
 from .threshold import ThresholdSettings, apply_threshold
@@ -16,6 +17,7 @@ _LAZY = {"load_model": "model", "write_bundle": "model", "Predictor": "predictor
 
 __all__ = [
     "CropSettings",
+    "Lesion",
     "Predictor",
     "RegionGrowingSettings",
     "SurfaceSettings",
@@ -26,11 +28,14 @@ __all__ = [
     "embed",
     "hand_drawn_box",
     "inscribed_ellipsoid",
+    "lesion_by_growing",
+    "lesion_by_network",
     "load_model",
     "mask_onto_volume",
     "onto_volume",
     "region_growing",
     "surface",
+    "threshold_of",
     "tight_box",
     "whole_box",
     "write_bundle",
