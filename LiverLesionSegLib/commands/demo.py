@@ -14,7 +14,8 @@ from .demo_report import write_report
 from .loopback import record_over_loopback
 from .reconstruct import reconstruct_sweep
 from .run import Run
-from .segment import DEFAULT_MODEL, Lesion, segment_by_growing, segment_by_network
+from .segment import Lesion, segment_by_growing, segment_by_network
+from .shipped_model import DEFAULT_MODEL, missing_model
 
 DEMO_SEED = 7
 RESULTS = (
@@ -65,10 +66,10 @@ def run(options: argparse.Namespace, run: Run) -> int:
 
     box = read_box(paths.roi, volume.grid.frame)
     lesions: dict[str, Lesion] = {"region-growing": segment_by_growing(volume, box, run, [tuple(seed) for seed in case.seeds.tolist()])}
-    if DEFAULT_MODEL.is_dir():
-        lesions["nnunet"] = segment_by_network(volume, box, run, DEFAULT_MODEL, options.device, None)
+    if why := missing_model(DEFAULT_MODEL):
+        run.found["notes"] = [f"{why}, so the network did not run; region growing stands in for it"]
     else:
-        run.found["notes"] = ["no model comes with this version, so the network did not run; region growing stands in for it"]
+        lesions["nnunet"] = segment_by_network(volume, box, run, DEFAULT_MODEL, options.device, None)
     truth = case.truth_on(volume.grid)
     masks = {name: embed(lesion.mask, volume.grid) for name, lesion in lesions.items()}
     scores = {name: overlap(mask, truth) for name, mask in masks.items()}

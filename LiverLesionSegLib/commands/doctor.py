@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from .run import Run
-from .segment import DEFAULT_MODEL
+from .shipped_model import DEFAULT_MODEL, missing_model
 
 PYTHON = (3, 10)
 
@@ -125,8 +125,8 @@ def _network_kernel(device: str) -> str:
 def _model(folder: Path) -> str:
     from ..segmentation import load_model
 
-    if not folder.is_dir():
-        raise ModelError(f"no model in {folder}; none comes with this version: train one, give --model DIR, or use region growing.")
+    if why := missing_model(folder):
+        raise ModelError(f"{why}; train one, give --model DIR, or use region growing.")
     bundle = load_model(folder)
     threshold = f"threshold {bundle.threshold.value:.3f}" if bundle.threshold else "no threshold"
     return f"{folder.name}, id {bundle.model_id[:12]}, {threshold}"

@@ -13,7 +13,7 @@ from ..files.atomic import output_folder
 from ..files.memory import available_bytes
 from .arguments import count, random_seed
 from .run import Run, versions
-from .segment import DEFAULT_MODEL
+from .shipped_model import DEFAULT_MODEL, missing_model
 
 if TYPE_CHECKING:
     from ..cohort import BadCase, Case
@@ -121,9 +121,9 @@ def _methods(options: argparse.Namespace, cases: Sequence[Case | BadCase], run: 
     idle = [name for name in ("model", "device", "backend") if getattr(options, name) is not None]
     if NETWORK not in words and idle:
         raise InputError(f"--{idle[0]} means nothing without {NETWORK} among the --methods; leave it out, or add {NETWORK}.")
-    if options.methods is None and not options.model and not DEFAULT_MODEL.is_dir():
+    if options.methods is None and not options.model and (why := missing_model(DEFAULT_MODEL)):
         words.remove(NETWORK)
-        run.found["warnings"] = ["No model comes with this version and none was given (--model), so no network was evaluated."]
+        run.found["warnings"] = [f"{why} and none was given (--model), so no network was evaluated."]
     found: list[Method] = []
     for word in dict.fromkeys(words):
         if word == NETWORK:
@@ -146,8 +146,8 @@ def _networks(options: argparse.Namespace) -> list[Method]:
         name, separator, folder = text.partition("=")
         if not separator or Path(text).is_dir():
             name, folder = Path(text).resolve().name, text
-        if not Path(folder).is_dir():
-            raise ModelError(f"{folder}: no such model folder; give --model with a bundle or an nnU-Net results folder.")
+        if why := missing_model(Path(folder)):
+            raise ModelError(f"{why}; give --model with a bundle or an nnU-Net results folder.")
         if any(method.name == name for method in found):
             raise InputError(f"--model: two models are called {name}; give each a name of its own, as NAME=DIR.")
         found.append(network_method(name, Path(folder), device=options.device or "cpu", backend=options.backend or "torch", threads=options.threads))

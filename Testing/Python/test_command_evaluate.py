@@ -13,6 +13,7 @@ from evaluation_studies import edit_table, write_model, write_study
 
 from LiverLesionSegLib.cli import main
 from LiverLesionSegLib.commands import evaluate as command
+from LiverLesionSegLib.commands import shipped_model
 from LiverLesionSegLib.files.volumes import write_array
 
 REPORT = ("report.html", "report.md", "metrics.csv", "summary.json", "table.tex")
@@ -111,11 +112,12 @@ def test_which_cases_of_a_table(tmp_path: Path) -> None:
 def test_without_a_model_the_rest_is_evaluated_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "DEFAULT_MODEL", tmp_path / "none")
+    for module in (command, shipped_model):
+        monkeypatch.setattr(module, "DEFAULT_MODEL", tmp_path / "none")
     table = write_study(tmp_path / "data", 1)
     write_array(tmp_path / "data" / "v0.nrrd", np.full(SHAPE, 100, np.uint8), a_grid(0), {})
     code, found, said = evaluate(capsys, table, tmp_path / "out", "--methods", "nnunet")
-    assert code == 2 and "none: no such model folder" in said
+    assert code == 2 and "No model comes with this version; give --model" in said
     code, found, _ = evaluate(capsys, table, tmp_path / "out", "--workers", 1)
     assert code == 0 and found["methods"] == ["region-growing", "ellipsoid", "shifted", "exact"]
     assert found["warnings"][0].startswith("No model comes with this version")
