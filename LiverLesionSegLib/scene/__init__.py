@@ -30,7 +30,7 @@ _HOME = {
     "clear_sweep": "hierarchy",
     "retire_sweep": "hierarchy",
     "sweeps": "hierarchy",
-    "margin_surface": "margin",
+    "margin_surface": ".navigation.margin",
     "SceneNodes": "build",
     "build_scene": "build",
     "find_nodes": "build",

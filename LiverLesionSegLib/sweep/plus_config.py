@@ -85,6 +85,15 @@ def read_plus_config(path: str | Path) -> PlusConfig:
     )
 
 
+def read_static_transforms(path: str | Path) -> dict[str, FloatArray]:
+    """Every transform of a configuration's CoordinateDefinitions, "FromToTo" -> (4, 4), mm; an image calibration need not be among them.
+
+    Raises CalibrationError when the file is no such configuration or one of its transforms is malformed.
+    """
+    path = Path(path)
+    return _transforms(path, _parse(path))
+
+
 def _parse(path: Path) -> Element:
     from xml.etree.ElementTree import ParseError
 

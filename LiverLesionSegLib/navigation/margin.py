@@ -1,4 +1,4 @@
-"""The shell that lies a given distance outside the lesion."""
+"""The shell that lies a given distance outside the lesion, and how far it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from ..errors import SegmentationError
 from ..types import Surface
 
 MAXIMUM_NODES = 400_000
+
+
+def margin_distance_mm(distance_mm: float, margin_mm: float) -> float:
+    """Signed distance to the margin shell from the signed distance to the lesion, mm; negative within the shell.
+
+    Outside the shell it is exact: the shell holds every point at `margin_mm` from the lesion, the straight way to the lesion's nearest point
+    meets it after distance - margin, and nothing nearer can be on it, because the distance to the lesion changes by no more than
+    the way that was gone. Within the shell the sign is right and the way out is never shorter than the value says: it is exactly that long
+    outside a convex lesion, and may be longer in its folds and in the lesion itself. In a hollow of the lesion wider than twice the margin the
+    value is positive although `margin_surface` counts hollows as lesion.
+    """
+    return distance_mm - margin_mm
 
 
 def margin_surface(surface: Surface, margin_mm: float = 10.0) -> Surface:
