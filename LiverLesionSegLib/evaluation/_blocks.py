@@ -68,7 +68,7 @@ class Figure:
     narrow: bool = False
 
 
-NUMERIC = re.compile(r"(?:[\s\d.,+−\-–%()/<≥]|\bto\b|\bof\b|\bat\b|\de[+−-]?\d)*")
+NUMERIC = re.compile(r"(?:[\s\d.,+−\-–%()/<≥≈]|\bto\b|\bof\b|\bat\b|\de[+−-]?\d)*")
 """Cells of numbers, which are set to the right."""
 
 DENSE = 8
@@ -136,10 +136,8 @@ def _html(block: Block, folder: Path) -> str:
 
 
 def _html_table(table: Table) -> str:
-    columns = len(table.header)
+    columns, text = len(table.header), _text_columns(table)
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption and not table.folded else ""
-    cells_of = [[row[n] for row in table.rows] for n in range(columns)]
-    text = [n == 0 or any(isinstance(cell, str) and not NUMERIC.fullmatch(cell) for cell in cells) for n, cells in enumerate(cells_of)]
 
     def line(tag: str, cells: Sequence[Cell]) -> str:
         return "".join(_cell(tag, cell, text[n], n >= columns - table.theirs) for n, cell in enumerate(cells))
@@ -150,6 +148,12 @@ def _html_table(table: Table) -> str:
     dense = _class("dense" if columns > DENSE else "")
     whole = f'<div class="wide"><table{dense}>{caption}\n<thead>{head}</thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody></table></div>"
     return f"<details><summary>{html.escape(table.caption)}</summary>{whole}</details>" if table.folded else whole
+
+
+def _text_columns(table: Table) -> list[bool]:
+    """Which columns are set to the left: the first, and those with a cell that is no number."""
+    cells_of = [[row[n] for row in table.rows] for n in range(len(table.header))]
+    return [n == 0 or any(isinstance(cell, str) and not NUMERIC.fullmatch(cell) for cell in cells) for n, cells in enumerate(cells_of)]
 
 
 def _cell(tag: str, cell: Cell, text: bool, theirs: bool) -> str:
@@ -178,7 +182,8 @@ def _markdown(block: Block) -> str:
         for column in range(place, place + span):
             header[column] = f"{header[column]} ({text})" if text and header[column] else header[column]
         place += span
-    lines = [_row(header), "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|", *(_row(row) for row in block.rows)]
+    rule = "|" + "|".join("---" if text else "---:" for text in _text_columns(block)) + "|"
+    lines = [_row(header), rule, *(_row(row) for row in block.rows)]
     return (f"{_escaped(block.caption)}\n\n" if block.caption else "") + "\n".join(lines)
 
 

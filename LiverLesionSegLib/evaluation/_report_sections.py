@@ -6,29 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ._blocks import Block, Cell, Code, Heading, Paragraph, Table
-from ._report_words import decimals, interval_text, p_text, plain_text, quartile_cell, share_text, with_interval
+from ._report_words import decimals, interval_text, plain_text, share_text, with_interval
 from .agreement import CohortAgreement
 from .curve_statistics import CurveStatistics
 from .lesions import DETECTED_DICE, Detection, detection, detection_by_size
 from .measures import DEFINITIONS
-from .paired import PairedTest
-from .paper import AREAS, SOURCE
+from .paper import SOURCE
 from .plots_curves import OperatingPoint
 from .report_data import TIME
 from .results import MEASURES, CohortResult
 from .statistics import CohortStatistics
-from .table import DASH, as_block, result_table
+from .table import as_block, result_table
 
 RESEARCH = "Research software, not a medical device: nothing here may guide the treatment of a patient."
 SIMULATED = "Nothing found on them says how the methods do on patients."
 SIMULATED_COLUMN = "phantom_seed"
 """A column that only tables of simulated cases have."""
-TESTED = ("dice", "precision", "recall", "rvd", "hd95_mm")
-"""Measures whose comparisons the report shows; all of them are in summary.json."""
-
 LISTED_CASES = 300
 """A longer list of cases is in metrics.csv alone."""
 
@@ -93,67 +87,6 @@ def tables(content: Content, groups: Mapping[str, CohortResult]) -> list[Block]:
     return blocks
 
 
-def comparisons(content: Content) -> list[Block]:
-    """Paired tests."""
-    settings = content.statistics.settings.paired
-    tests = [test for test in content.statistics.tests if test.measure in TESTED]
-    if not tests:
-        return []
-    header = ("Measure", "First", "Second", "n", "Median difference (95 % interval)", "Rank-biserial", "p", "p, Holm", "p, Bonferroni", "Differ?")
-    over = "each measure's comparisons" if settings.family == "measure" else "all comparisons"
-    caption = (
-        "Wilcoxon signed-rank tests on the cases that both methods have, two-sided, exact up to "
-        f"{settings.exact_up_to} differing pairs; p corrected over {over}; differ: Holm's p below {settings.alpha:g}. Difference: first − second, "
-        "Hodges and Lehmann's estimate."
-    )
-    first = tuple(_test_row(test, settings.alpha) for test in tests if test.measure == TESTED[0])
-    rest = tuple(_test_row(test, settings.alpha) for test in tests if test.measure != TESTED[0])
-    names = ", ".join(MEASURES[measure].title for measure in TESTED[1:])
-    notes = sorted({test.note for test in tests if test.note} | {test.reason for test in tests if test.reason and not math.isfinite(test.p)})
-    tables = [Table(header, first, caption), Table(header, rest, f"The same by {names} ({len(rest)} comparisons)", folded=True)]
-    return [Heading("Do the methods differ?"), *(table for table in tables if table.rows), *(Paragraph(note) for note in notes)]
-
-
-def curve_numbers(content: Content) -> list[Block]:
-    """Areas, thresholds and calibration; the paper's areas beside them."""
-    if content.curves is None or not content.curves.methods:
-        return []
-    rows: list[tuple[Cell, ...]] = []
-    models = content.cohort.provenance.get("models")
-    for name, found in content.curves.methods.items():
-        point = (content.points or {}).get(name)
-        frozen = ("", "", "") if point is None else (f"{point.threshold:.3g}", decimals(point.precision, 2), decimals(point.recall, 2))
-        best = "" if found.best is None else f"{found.best.f1:.2f} at {found.best.threshold:.3g}"
-        areas = (with_interval(found.areas.roc, 3), with_interval(found.areas.precision_recall, 3))
-        rows.append((name, str(found.n), *areas, *frozen, best, decimals(found.reliability.expected_error, 4), decimals(found.reliability.brier, 4)))
-    rows += [(f"{name} ({SOURCE})", "", f"{roc:.3f}", f"{pr:.3f}", "", "", "", "", "", "") for name, (roc, pr) in AREAS.items()]
-    header = (
-        "Method",
-        "Cases",
-        "Area, ROC",
-        "Area, precision-recall",
-        "Threshold",
-        "Precision",
-        "Recall",
-        "Best F1 here",
-        "Calibration error",
-        "Brier score",
-    )
-    caption = (
-        "Every voxel that a method looked at is one prediction. Intervals: bootstrap over cases. Threshold: frozen before, on validation cases; "
-        "precision and recall there, by voxels. Best F1 here: what these very cases would allow, for comparison alone."
-    )
-    blocks: list[Block] = [Table(header, tuple(rows), caption)]
-    for pair, areas_of in content.curves.differences.items():
-        roc, pr = with_interval(areas_of.roc, 3), with_interval(areas_of.precision_recall, 3)
-        blocks.append(Paragraph(f"{pair}: the areas differ by {roc} (ROC) and {pr} (precision-recall), on the cases that both have."))
-    if isinstance(models, Mapping) and any(isinstance(model, Mapping) and model.get("mode") == "full" for model in models.values()):
-        blocks.append(
-            Paragraph("A model of whole volumes predicts far more background voxels than one of crops, so their curves are not of the same voxels.")
-        )
-    return blocks
-
-
 def lesions(content: Content) -> list[Block]:
     """Detection, in all and by size."""
     cases, rows = content.cohort.cases, []
@@ -180,63 +113,6 @@ def lesions(content: Content) -> list[Block]:
     by_size = tuple((size, *cells) for size, cells in sizes.items())
     size_table = Table(("Truth", *content.cohort.methods), by_size, "Detected lesions by size.")
     return [Heading("Lesions"), Table(header, tuple(rows), caption), size_table]
-
-
-def by_group(content: Content) -> list[Block]:
-    """Dice by echogenicity, size or what else was asked for."""
-    blocks: list[Block] = []
-    for by, groups in content.statistics.groups.items():
-        if len(groups) < 2:
-            continue
-        rows = []
-        for label, of_method in groups.items():
-            cells = [quartile_cell(of_method[method]["dice"]) for method in content.cohort.methods]
-            rows.append((label, str(max(of_method[method]["dice"].n for method in content.cohort.methods)), *cells))
-        blocks.append(Table((by.capitalize(), "n", *content.cohort.methods), tuple(rows), f"Dice by {by}: quartiles over the cases."))
-    return [Heading("By kind of lesion"), *blocks] if blocks else []
-
-
-def robustness(content: Content) -> list[Block]:
-    """Other splits of the cases, and other boxes on the same case."""
-    cohort, resampled = content.cohort, content.statistics.resampled
-    blocks: list[Block] = []
-    rows: list[tuple[Cell, ...]] = []
-    for method, of_method in resampled.medians.items():
-        spread = of_method.get("dice")
-        if spread is not None and spread.n:
-            rows.append((method, f"{spread.mean:.3f}", f"{spread.sd:.3f}", f"{spread.p2_5:.3f} {DASH} {spread.p97_5:.3f}"))
-    if rows:
-        caption = (
-            f"Median Dice over {resampled.settings.repetitions} random choices of {resampled.tested} of the {resampled.cases} cases "
-            f"(seed {resampled.settings.seed}); no model was trained anew."
-        )
-        blocks.append(Table(("Method", "Mean", "Standard deviation", "95 % of them"), tuple(rows), caption))
-    boxes = [(method, *found) for method in cohort.methods if (found := _box_spread(cohort, method)) is not None]
-    if boxes:
-        rows = [(method, str(cases), str(most), f"{middle:.3f}", f"{largest:.3f}") for method, cases, most, middle, largest in boxes]
-        header = ("Method", "Cases", "Boxes a case", "Median range of Dice", "Largest range")
-        blocks.append(
-            Table(header, tuple(rows), "Range of Dice over several boxes about the same lesion, drawn as by hand. All else here is of the first box.")
-        )
-    return [Heading("Other splits, other boxes"), *blocks] if blocks else []
-
-
-def observers(content: Content) -> list[Block]:
-    """Agreement of several truths."""
-    found = content.agreement
-    if found is None or not found.cases:
-        return []
-    rows = tuple(
-        (rater, *(quartile_cell(by[key]) for key in ("dice_with_consensus", "sensitivity", "specificity")), str(found.deviates_in.get(rater, 0)))
-        for rater, by in found.raters.items()
-    )
-    pairs = tuple((pair, str(quartiles.n), quartile_cell(quartiles)) for pair, quartiles in found.pairwise.items())
-    header = ("Observer", "Dice with consensus", "Sensitivity", "Specificity", "Deviates in cases")
-    return [
-        Heading("Agreement of observers"),
-        Table(header, rows, "Against the consensus of all (STAPLE): quartiles over the cases."),
-        Table(("Pair", "Cases", "Dice"), pairs, "Between observers: quartiles over the cases."),
-    ]
 
 
 def problems(content: Content) -> list[Block]:
@@ -308,25 +184,6 @@ def again(content: Content) -> list[Block]:
     rows = tuple((MEASURES[key].title if key in MEASURES else key.replace("_mm", "").capitalize(), text) for key, text in DEFINITIONS.items())
     sources = "Taha and Hanbury, BMC Medical Imaging 15:29, 2015, and Natali et al., 2025. What is undefined is NaN with a reason in metrics.csv."
     return [*blocks, Heading("Definitions"), Table(("Measure", "Definition"), rows, f"Sources: {sources}")]
-
-
-def _test_row(test: PairedTest, alpha: float) -> tuple[Cell, ...]:
-    differ = DASH if not math.isfinite(test.p_holm) else "yes" if test.p_holm < alpha else "no"
-    digits = 1 if MEASURES[test.measure].unit else 3
-    difference = interval_text(test.median_difference, test.low, test.high, digits)
-    numbers = (p_text(test.p), p_text(test.p_holm), p_text(test.p_bonferroni))
-    return (MEASURES[test.measure].title, test.first, test.second, str(test.n), difference, decimals(test.rank_biserial, 2), *numbers, differ)
-
-
-def _box_spread(cohort: CohortResult, method: str) -> tuple[int, int, float, float] | None:
-    """(cases with several boxes, most boxes, median and largest range of Dice in a case)."""
-    ranges, most = [], 0
-    for case in cohort.evaluated:
-        dices = [value for result in case.results if result.method == method and math.isfinite(value := _dice(result))]
-        if len(dices) > 1:
-            ranges.append(max(dices) - min(dices))
-            most = max(most, len(dices))
-    return (len(ranges), most, float(np.median(ranges)), max(ranges)) if ranges else None
 
 
 def _dice(result: object) -> float:

@@ -49,8 +49,10 @@ def decimals(value: float, digits: int) -> str:
 
 
 def p_text(value: float) -> str:
-    """A p value, to three decimals."""
-    return DASH if not math.isfinite(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+    """A p value, to three decimals or, where that would be 0.000, to two digits."""
+    return (
+        DASH if not math.isfinite(value) else f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}")
+    )
 
 
 def plain_text(value: object) -> str:

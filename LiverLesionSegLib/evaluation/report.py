@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files.atomic import output_folder, whole_file
+from ..files.atomic import whole_tree
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from . import _report_sections as sections
+from . import _report_statistics as statistical
 from ._blocks import Block, Figure, Heading, Paragraph, to_html, to_markdown
 from .agreement import CohortAgreement
 from .curve_statistics import CurveStatistics
@@ -26,6 +27,8 @@ from .summaries import grouped
 from .table import result_table, to_latex
 
 FIGURES = "figures"
+DRAWN = ("workflow", "violins", "violins_[0-9]*", "bland_altman", "dice_against", "roc_pr", "reliability", "cases", "cases_3d", "time")
+"""Every figure that a report may have: those of an earlier study in the same folder that this one does not have must not stay there."""
 
 
 @dataclass(frozen=True)
@@ -55,63 +58,72 @@ def write_report(
 ) -> dict[str, Path]:
     """Write report.html, report.md, metrics.csv, timings.csv, summary.json, timings.json, table.tex and figures/ into `folder`; name -> path.
 
+    All of them appear together at the end, in place of an earlier report's, whose figures go; an earlier one stays until then.
+
     statistics: found here when not given. curves, curve_statistics: method -> what its probabilities gave; without them there are no such figures.
     pictures: gives volume and masks of a case by name, asked for three at most. The same arguments give the same bytes; times are only in
     files named after them, in figures/time.*, and in lines that say "timing" (HTML, LaTeX) or begin with "| Time" (Markdown).
     Raises OutputError when something cannot be written, Cancelled.
     """
-    settings, folder = settings or ReportSettings(), output_folder(Path(folder))
-    output_folder(folder / FIGURES)
+    settings, folder = settings or ReportSettings(), Path(folder)
     statistics = statistics or cohort_statistics(cohort)
     thresholds = frozen_thresholds(cohort)
     points = {name: operating_point(curve, value) for name, curve in (curves or {}).items() if (value := thresholds.get(name)) is not None}
     content = sections.Content(cohort, statistics, curve_statistics, points, agreement)
     groups = grouped(cohort, settings.by) if settings.by else {}
 
-    drawn: dict[str, list[Block]] = {}
-    for number, (name, draw) in enumerate(_figures(folder, content, settings, curves or {}, thresholds, groups, pictures)):
+    with whole_tree(folder, [f"{FIGURES}/{stem}.{ending}" for stem in DRAWN for ending in ("png", "svg")]) as place:
+        (place / FIGURES).mkdir()
+        drawn: dict[str, list[Block]] = {}
+        for number, (name, draw) in enumerate(_figures(place, content, settings, curves or {}, thresholds, groups, pictures)):
+            stop_if_cancelled(cancelled)
+            report(progress, number / 8, f"figures: {name}")
+            drawn[name] = draw()
         stop_if_cancelled(cancelled)
-        report(progress, number / 8, f"figures: {name}")
-        drawn[name] = draw()
-    stop_if_cancelled(cancelled)
+        blocks = _blocks(content, drawn, settings, groups)
+        texts = {"report.html": to_html(settings.title, blocks, place), "report.md": to_markdown(blocks), **_numbers(content)}
+        for name, text in texts.items():
+            (place / name).write_text(text, encoding="utf-8", newline="\n")
+    report(progress, 1.0, "report written")
+    return {**{name: folder / name for name in texts}, FIGURES: folder / FIGURES}
 
-    blocks: list[Block] = [
+
+def _blocks(content: sections.Content, drawn: Mapping[str, list[Block]], settings: ReportSettings, groups: Mapping[str, CohortResult]) -> list[Block]:
+    """The report in its order. drawn: part -> its figures."""
+    return [
         *sections.opening(content, settings.title),
         *drawn.get("workflow", []),
         *sections.tables(content, groups if len(groups) > 1 else {}),
-        *sections.comparisons(content),
+        *statistical.comparisons(content),
         *drawn.get("measures", []),
-        *_with_heading("Voxel by voxel", [*drawn.get("curves", []), *sections.curve_numbers(content)]),
+        *_with_heading("Voxel by voxel", [*drawn.get("curves", []), *statistical.curve_numbers(content)]),
         *sections.lesions(content),
         *_with_heading("Best, average and worst case", drawn.get("cases", [])),
-        *_with_heading("Volume, size and contrast", drawn.get("agreement", [])),
-        *sections.by_group(content),
-        *sections.robustness(content),
-        *sections.observers(content),
+        *_with_heading("Volume, size and contrast", [*drawn.get("agreement", []), *statistical.volumes(content)]),
+        *statistical.by_group(content),
+        *statistical.robustness(content),
+        *statistical.observers(content),
         *_with_heading("Time", drawn.get("time", [])),
         *sections.problems(content),
         *sections.case_list(content),
         *sections.again(content),
     ]
+
+
+def _numbers(content: sections.Content) -> dict[str, str]:
+    """Name -> text of the files for programs and for LaTeX."""
+    cohort, statistics = content.cohort, content.statistics
     table = result_table(cohort, statistics.summary, statistics.without_zeros)
     where = "simulated cases" if sections.simulated_cases(cohort) else "cases"
     caption = f"Quartiles over {len(cohort.evaluated)} {where}, and, for comparison of form, values reported by {SOURCE}."
-    parts = {"statistics": statistics, "curves": curve_statistics, "agreement": agreement}
-    numbers, times = summary(cohort, parts)
-    texts = {
-        "report.html": to_html(settings.title, blocks, folder),
-        "report.md": to_markdown(blocks),
+    numbers, times = summary(cohort, {"statistics": statistics, "curves": content.curves, "agreement": content.agreement})
+    return {
         "metrics.csv": metrics_csv(cohort),
         "timings.csv": timings_csv(cohort),
         "summary.json": json_text(numbers),
         "timings.json": json_text(times),
         "table.tex": to_latex(table, caption),
     }
-    for name, text in texts.items():
-        with whole_file(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    report(progress, 1.0, "report written")
-    return {**{name: folder / name for name in texts}, FIGURES: folder / FIGURES}
 
 
 def frozen_thresholds(cohort: CohortResult) -> dict[str, float | None]:

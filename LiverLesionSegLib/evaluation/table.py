@@ -81,7 +81,7 @@ def as_block(table: ResultTable, caption: str = "") -> Table:
     theirs = len(table.columns) - own
     rows: list[tuple[Cell, ...]] = [("Cases", *(str(column.n) for column in table.columns))]
     for measure in table.measures:
-        rows.append((_title(measure), *(_cell(measure, column.values.get(measure)) for column in table.columns)))
+        rows.append((measure_title(measure), *(_cell(measure, column.values.get(measure)) for column in table.columns)))
     over = (("", 1), ("This study", own), *(((SOURCE, theirs),) if theirs else ()))
     timing = frozenset(n + 1 for n, measure in enumerate(table.measures) if measure == "seconds")
     return Table(("", *(column.title for column in table.columns)), tuple(rows), caption, over, timing, theirs=theirs)
@@ -118,7 +118,9 @@ def _tabular(columns: Sequence[Column], measures: Sequence[str]) -> list[str]:
         for n, quartile in enumerate(QUARTILES):
             cells = [_number(measure, column.values[measure][n]) if measure in column.values else "" for column in columns]
             cells = [rf"\textbf{{{cell}}}" if n == 1 and cell else cell for cell in cells]
-            lines.append(f"{_tex(_title(measure)) if n == 0 else ''} & {_tex(quartile)} & {' & '.join(cells)} \\\\{comment}".replace(DASH, "--"))
+            lines.append(
+                f"{_tex(measure_title(measure)) if n == 0 else ''} & {_tex(quartile)} & {' & '.join(cells)} \\\\{comment}".replace(DASH, "--")
+            )
         lines.append(r"\hline" if measure == measures[-1] else r"\hline\rule{0pt}{2.4ex}")
     return [*lines, r"\end{tabular}"]
 
@@ -128,7 +130,8 @@ def _column(title: str, found: Mapping[str, Quartiles], measures: Sequence[str])
     return Column(title, found["dice"].n, values, {measure: found[measure].n for measure in values})
 
 
-def _title(measure: str) -> str:
+def measure_title(measure: str) -> str:
+    """A measure's name with its unit."""
     known = MEASURES[measure]
     return f"{known.title} ({known.unit})" if known.unit else known.title
 

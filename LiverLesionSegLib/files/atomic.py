@@ -86,6 +86,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
         part.replace(path)
 
 
+@contextmanager
+def whole_tree(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
+    """Yields a new, empty folder; when the block ends well, the files in it are moved to the same places below `folder`, else nothing is changed.
+
+    stale: patterns, relative to `folder`, of what an earlier writer may have left; what matches and was not written again is removed. Other files
+    stay. What a killed writer left half-done is removed, so only one may write at a time. Raises OutputError when the place cannot be written.
+    """
+    folder = output_folder(Path(folder))
+    for left in folder.glob(".tree.????????"):
+        shutil.rmtree(left, ignore_errors=True)
+    with _staging(folder / "tree") as part:
+        yield part
+        written = sorted(path.relative_to(part) for path in part.rglob("*") if path.is_file())
+        for path in {path for pattern in stale for path in folder.glob(pattern)} - {folder / name for name in written}:
+            path.unlink()
+        for name in written:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).replace(folder / name)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in `folder` outlive a power loss, where the system can be asked for that (Windows cannot)."""
     if os.name == "posix":
