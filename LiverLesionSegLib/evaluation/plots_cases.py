@@ -132,7 +132,8 @@ def _middle(picture: CasePicture) -> tuple[FloatArray, float]:
     indices = np.argwhere(picture.truth.array)
     centre = ras_from_kji(picture.truth.grid, indices.mean(axis=0))
     extent = (np.ptp(indices, axis=0) + 1) * picture.truth.grid.spacing_mm[::-1]
-    return np.asarray(centre), float(max(extent.max(), picture.box.size.max())) / 2 + AROUND_MM
+    box = np.abs((picture.box.centre - centre) @ picture.box.axes) + picture.box.size / 2
+    return np.asarray(centre), float(max(extent.max() / 2, box.max())) + AROUND_MM
 
 
 def _slice(panel: Any, picture: CasePicture, contours: Sequence[tuple[Mask, str, Any]], axis: int, centre: FloatArray, half_mm: float) -> None:

@@ -24,6 +24,9 @@ LEAST_FOR_VIOLIN = 5
 BEYOND = 3.0
 """An axis ends at this many times the 90th percentile over all methods; what lies beyond is counted at its top."""
 
+LEAST_SPREAD_ML = 0.005
+"""Limits of agreement nearer to the bias than their decimals tell would only hide it."""
+
 AGREEMENT_Z = 1.96
 """Limits of agreement hold 95 % of normally spread differences (Bland and Altman, Lancet 327:307, 1986)."""
 
@@ -194,11 +197,12 @@ def _legend(figure: Any, methods: Sequence[str], styles: Mapping[str, MethodStyl
 
 def _limits(panel: Any, difference: FloatArray) -> None:
     bias, spread = float(difference.mean()), float(difference.std(ddof=1))
-    for value, line, text in (
+    lines: list[tuple[float, Any, str]] = [
         (bias, "solid", "bias"),
-        (bias + AGREEMENT_Z * spread, (0, (4, 2)), "+1.96 SD"),
-        (bias - AGREEMENT_Z * spread, (0, (4, 2)), "-1.96 SD"),
-    ):
+        (bias + AGREEMENT_Z * spread, (0, (4, 2)), "upper limit"),
+        (bias - AGREEMENT_Z * spread, (0, (4, 2)), "lower limit"),
+    ]
+    for value, line, text in lines if spread >= LEAST_SPREAD_ML else [(bias, "solid", "bias and limits")]:
         panel.axhline(value, color=TEXT_COLOR, linewidth=0.9, linestyle=line, zorder=2)
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-1, 1.5), "textcoords": "offset points"}
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}

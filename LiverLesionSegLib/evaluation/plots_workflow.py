@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def method_counts(cohort: CohortResult, method: str) -> dict[str, int]:
 def figure_workflow(stem: Path, cohort: CohortResult) -> None:
     """Boxes and arrows with counts, from the table to each method, as `stem`.png and .svg."""
     left_out = [case for case in cohort.cases if case.error]
-    reasons = [f"{case.case}: {case.error}" for case in left_out[:LISTED]]
+    # Most errors name the case themselves, after the table and the line.
+    reasons = [f"{case.case}: {re.split(f'[Cc]ase {re.escape(case.case)}: ', case.error, maxsplit=1)[-1]}" for case in left_out[:LISTED]]
     lines = [shortened(reason, LINE_LENGTH) for reason in reasons]
     if len(left_out) > LISTED:
         lines.append(f"and {len(left_out) - LISTED} more, in the report")

@@ -13,11 +13,19 @@ import numpy as np
 from cohort_cases import a_volume, write_cohort
 from nnunet_tiny import DATASET, write_results
 
-from LiverLesionSegLib.cohort import LoadedCase
-from LiverLesionSegLib.evaluation.methods import Segmented
+from LiverLesionSegLib.cohort import LoadedCase, read_cases_and_bad
+from LiverLesionSegLib.evaluation.methods import EllipsoidMethod, GivenMasks, Segmented
+from LiverLesionSegLib.evaluation.study import EvaluatedCohort, evaluate_cohort
 from LiverLesionSegLib.files.volumes import write_label_volume
 from LiverLesionSegLib.progress import IsCancelled
 from LiverLesionSegLib.types import Box, Mask, Threshold
+
+CHEAP = (EllipsoidMethod(), GivenMasks("shifted"))
+
+
+def the_study(table: Path, folder: Path, **options: Any) -> EvaluatedCohort:
+    """The cheap methods on a whole table."""
+    return evaluate_cohort(read_cases_and_bad(table), CHEAP, folder=folder, **options)
 
 
 def write_study(folder: Path, cases: int = 3) -> Path:

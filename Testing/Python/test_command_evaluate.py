@@ -33,6 +33,7 @@ def without_times(folder: Path) -> dict[str, str]:
     return {name: "\n".join(line for line in lines if "timing" not in line and not line.startswith("| Time")) for name, lines in kept.items()}
 
 
+@pytest.mark.slow
 def test_a_study_in_one_command_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nnunetv2")
     table = write_study(tmp_path / "data", 3)

@@ -152,6 +152,7 @@ def test_figures_do_not_depend_on_the_users_settings(a_cohort, tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_runs_differ_in_times_alone(tmp_path):
     fast, slow = (replace(made_up_cohort(5, slowness=slowness), methods=METHODS[:2]) for slowness in (1.0, 3.0))
     one, other = tmp_path / "one", tmp_path / "other"
