@@ -23,6 +23,7 @@ from .workers import in_processes, in_this_process, on_cluster
 
 if TYPE_CHECKING:
     from .agreement import CaseAgreement
+    from .curves import VoxelCurves
     from .plots_cases import CasePicture
     from .report import ReportSettings
     from .statistics import CohortStatistics
@@ -58,6 +59,18 @@ class EvaluatedCohort:
         """Method -> its cases' voxel counts, for `curve_statistics` and `curves_of`, of the methods that give probabilities."""
         networks = {result.method for case in self.result.evaluated for result in case.results if result.threshold is not None}
         return {method: StoredCounts(self.store, self.keys, method) for method in self.result.methods if method in networks}
+
+    def curves(self) -> dict[str, VoxelCurves]:
+        """Method -> the curves of all voxels that it looked at, of the methods that give probabilities."""
+        from .curves import curves_of
+
+        return {method: curves_of(cases) for method, cases in self.counts().items()}
+
+    def thresholds(self) -> dict[str, float | None]:
+        """Method -> the probability threshold that its masks were made with; None where it has none."""
+        from .report import frozen_thresholds
+
+        return frozen_thresholds(self.result)
 
     def agreement(self, *, cancelled: IsCancelled | None = None) -> tuple[CaseAgreement, ...]:
         """How the observers of each case agree that has more than one truth (columns truth:NAME); "truth" is that of the column truth."""
@@ -146,7 +159,6 @@ def write_study_report(
     """
     from .agreement import cohort_agreement
     from .curve_statistics import curve_statistics
-    from .curves import curves_of
     from .report import write_report
     from .statistics import cohort_statistics
 
@@ -161,7 +173,7 @@ def write_study_report(
         folder,
         found.result,
         statistics=statistics,
-        curves={method: curves_of(cases) for method, cases in counts.items()},
+        curves=found.curves(),
         curve_statistics=of_curves,
         agreement=cohort_agreement(agreed) if agreed else None,
         pictures=found.picture,
