@@ -13,8 +13,8 @@ from .pythonqt import connections_of
 
 
 def observers(thing: Any) -> Counter:
-    """Event names that a VTK object is observed for, from what it prints of itself."""
-    return Counter(re.findall(r"EventName: (\S+)", str(thing)))
+    """Numbers of the events that a VTK object is observed for, from what it prints of itself."""
+    return Counter(re.findall(r"Event: (\d+)", str(thing)))
 
 
 def children(pid: int | None = None) -> dict[int, str]:
@@ -68,7 +68,7 @@ def compare(desktop: Any, before: dict[str, Any]) -> list[str]:
     found = []
     for name, events in now["observers"].items():
         if name in before["observers"]:
-            found += [f"{count} observer(s) of {event} on {name}" for event, count in (events - before["observers"][name]).items()]
+            found += [f"{count} observer(s) of event {event} on {name}" for event, count in (events - before["observers"][name]).items()]
     found += [f"process {pid}: {line}" for pid, line in now["processes"].items() if pid not in before["processes"]]
     found += [f"thread {thread.name}" for thread in now["threads"] - before["threads"] if thread.is_alive()]
     found += [f"timer {t.objectName or t} of {t.parent()}, every {t.interval} ms" for t in timers() if id(t) not in before["timers"]]

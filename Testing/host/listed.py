@@ -126,7 +126,7 @@ def as_listed(kind: type) -> type:
             setattr(kind, name, HostProperty(name, type_name))
     setters = {_setter_of(name): name for name in entry["properties"]}
     for name in entry["methods"]:
-        if name not in vars(kind):
+        if name not in vars(kind) and (name in setters or not callable(getattr(kind, name, None))):
             setattr(kind, name, _property_setter(setters[name]) if name in setters else _missing(kind.__name__, name))
     if issubclass(kind, QtCore.QObject):
         register_class(kind)

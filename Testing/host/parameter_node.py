@@ -168,17 +168,21 @@ def connect_gui(self: Any, ui: Any) -> int:
     return connect_parameters(self, named)
 
 
+def _writer(node: Any, parameter: _Parameter, get: Callable[[], Any]) -> Callable[[], None]:
+    def to_node() -> None:
+        value = get()
+        if value != parameter.read(node):
+            parameter.write(node, value)
+
+    return to_node
+
+
 def connect_parameters(self: Any, mapping: dict[str, Any]) -> int:
     bound = []
     for name, widget in mapping.items():
         parameter = type(self).allParameters[name]
         signal, get, put = _access(widget, parameter)
-
-        def to_node(parameter: _Parameter = parameter, get: Callable = get) -> None:
-            value = get()
-            if value != parameter.read(self.parameterNode):
-                parameter.write(self.parameterNode, value)
-
+        to_node = _writer(self.parameterNode, parameter, get)
         widget.connect(signal, to_node)
         bound.append((parameter, widget, signal, get, put, to_node))
 
@@ -191,7 +195,7 @@ def connect_parameters(self: Any, mapping: dict[str, Any]) -> int:
                 put(value)
 
     to_widgets()
-    for _, _, _, get, _, to_node in bound:
+    for *_, to_node in bound:
         to_node()
     tag = next(self._tags)
     self._bindings[tag] = (bound, self.parameterNode.AddObserver("ModifiedEvent", to_widgets))

@@ -25,6 +25,9 @@ original_set_property = QtCore.QObject.setProperty
 slot_errors: list[str] = []
 """Tracebacks of what slots raised: PythonQt prints an exception of a slot and goes on, so a test has to look here."""
 
+loading: list[str] = []
+"""Files that are being loaded: PySide6's QUiLoader then sets the children as attributes of the top widget, which PythonQt does not."""
+
 _connections: dict[int, tuple[weakref.ref, list[Connection]]] = {}
 _qt_classes: set[type] = set()
 
@@ -61,11 +64,15 @@ def normalised(signature: str) -> str:
     return bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode() if "*" not in signature else signature.replace(" ", "")
 
 
+def _forget(key: int, reference: weakref.ref) -> None:
+    _connections.pop(key, None)
+
+
 def connections_of(sender: QtCore.QObject) -> list[Connection]:
     """Live connections to Python callables that were made through this module on `sender`."""
     entry = _connections.get(id(sender))
     if entry is None or entry[0]() is not sender:
-        entry = (weakref.ref(sender, lambda _, key=id(sender): _connections.pop(key, None)), [])
+        entry = (weakref.ref(sender, partial(_forget, id(sender))), [])
         _connections[id(sender)] = entry
     return entry[1]
 
@@ -217,13 +224,16 @@ def set_attribute(self: Any, name: str, value: Any) -> None:
                 attribute.__set__(self, value)
                 return
             break
+    if type(value) is QtCore.SignalInstance:  # PySide6 keeps a signal that was looked up on the object, where it would hide ours
+        return
     if name.startswith("_") or not is_qt_class(type(self)):
         self.__dict__[name] = value
         return
     if name.encode() in [bytes(n.data()) for n in self.dynamicPropertyNames()]:
         original_set_property(self, name, value)
         return
-    raise AttributeError(f"{type(self).__name__} has no property {name}, and PythonQt creates no new attributes")
+    if not loading:
+        raise AttributeError(f"{type(self).__name__} has no property {name}, and PythonQt creates no new attributes")
 
 
 def get_attribute(self: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .listed import HostProperty, listed_classes
-from .pythonqt import connect, host_signatures, normalised, signal_exists
+from .pythonqt import connect, host_signatures, loading, normalised, signal_exists
 
 
 class UiError(RuntimeError):
@@ -130,7 +130,11 @@ def _build(root: ElementTree.Element, classes: dict[str, type], path: str) -> Qt
     buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
     folder = re.sub(r"[^/\\]*$", "", path)
     builder.setWorkingDirectory(QtCore.QDir(folder))
-    top = builder.load(buffer)
+    loading.append(path)
+    try:
+        top = builder.load(buffer)
+    finally:
+        loading.pop()
     if top is None:
         raise UiError(f"{path}: {builder.errorString()}")
     top.__dict__["_kept"] = builder._made  # PySide6 forgets Python classes of widgets that nobody refers to
@@ -154,7 +158,7 @@ def _finish(top: QtWidgets.QWidget, later: list, connections: list[ElementTree.E
             faults.append(f"{type(sender).__name__} has no signal {signal}")
         elif _slot(receiver, slot) is None:
             faults.append(f"{type(receiver).__name__} has no slot {slot}")
-        elif not _arguments(signal)[: len(_arguments(slot))] == _arguments(slot):
+        elif _arguments(signal)[: len(_arguments(slot))] != _arguments(slot):
             faults.append(f"{signal} does not fit {slot}")
         else:
             count = len(_arguments(slot))
