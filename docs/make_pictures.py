@@ -13,13 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import vtk
 from PIL import Image
 
 from LiverLesionSegLib.cli import main as command
 from LiverLesionSegLib.evaluation.figures import figure_slices
 from LiverLesionSegLib.files.boxes import write_box
 from LiverLesionSegLib.files.volumes import read_mask, read_volume
-from LiverLesionSegLib.types import Box
+from LiverLesionSegLib.navigation import Guidance, SurfaceDistance, margin_surface
+from LiverLesionSegLib.phantom import PhantomSettings, simulate_case
+from LiverLesionSegLib.scene import (
+    build_scene,
+    headless_scene,
+    image_poses,
+    instrument_node,
+    navigation_nodes,
+    show_distance,
+    show_in_corner,
+    show_moment,
+    tool_transform,
+)
+from LiverLesionSegLib.scene.offscreen_views import slice_view, view_3d
+from LiverLesionSegLib.segmentation import surface
+from LiverLesionSegLib.types import Box, Volume
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 
@@ -82,6 +98,56 @@ def make_check(data: Path, folder: Path) -> None:
         shutil.copyfile(folder / f"{name}.png", PICTURES / f"check_{name}.png")
 
 
+def make_navigation_live(seed: int = 11) -> None:
+    """The navigation scene of a simulated patient as Slicer's own views draw it: live image, contours, margin shell, needle, distance.
+
+    The lesion is the simulation's truth. The frame, its pose and the needle's are one moment of the simulated sweep.
+    """
+    case = simulate_case(seed, PhantomSettings(frames=30, lesion_ml=(6.0, 12.0), echogenicity="hypo", invalid_fraction=0.0))
+    lesion = surface(case.truth)
+    poses = image_poses(case.sweep, case.calibration)
+    centre = np.array(lesion.polydata.GetCenter())
+    pose = poses.nearest(centre)
+    number = int(np.argmin([np.abs(p[:3, :2] - pose[:3, :2]).sum() + np.abs(p[:3, 3] - pose[:3, 3]).sum() for p in poses.image_to_reference]))
+    right, down, normal = (pose[:3, axis] / np.linalg.norm(pose[:3, axis]) for axis in range(3))
+    shape = case.truth.grid.shape
+    unseen = Volume(np.zeros(shape, np.uint8), case.truth.grid, np.ones(shape, np.float32))  # the volume is not in this picture
+    with headless_scene() as world:
+        scene = world.scene
+        with view_3d(scene, (840, 720)) as space:
+            nodes = build_scene(
+                scene, volume=unseen, surface=lesion, margin=margin_surface(lesion), sweep_name="Sweep", patient_name="Patient", poses=poses
+            )
+            navigation = navigation_nodes(scene, nodes, poses)
+            show_moment(navigation, case.sweep.images[number], pose)
+            needle = np.eye(4)
+            needle[:3, 2] = -0.72 * right + 0.62 * down - 0.32 * normal
+            needle[:3, 2] /= np.linalg.norm(needle[:3, 2])
+            needle[:3, 0] = np.cross(down, needle[:3, 2]) / np.linalg.norm(np.cross(down, needle[:3, 2]))
+            needle[:3, 1] = np.cross(needle[:3, 2], needle[:3, 0])
+            needle[:3, 3] = centre - 30.0 * needle[:3, 2]
+            instrument_node(scene, tool_transform(scene, "NeedleToReference", needle, parent=nodes.reference), "Needle", np.eye(4))
+            reading = Guidance(SurfaceDistance(lesion)).update(needle[:3, 3])
+            show_distance(navigation, reading, needle[:3, 3])
+            towards = 0.80 * normal + 0.45 * right - 0.40 * down
+            camera = scene.GetFirstNodeByClass("vtkMRMLCameraNode")
+            focus = centre - 6.0 * down + 8.0 * right
+            camera.SetFocalPoint(*focus)
+            camera.SetPosition(*(focus + 260.0 * towards))
+            camera.SetViewUp(*-down)
+            space.node.SetBackgroundColor(0.05, 0.06, 0.08)
+            space.node.SetBackgroundColor2(0.13, 0.16, 0.20)
+            space.renderer.ResetCameraClippingRange()
+            corner = vtk.vtkCornerAnnotation()
+            show_in_corner(corner, navigation.guidance, reading)
+            space.renderer.AddViewProp(corner)
+            with slice_view(navigation.slice_node, (520, 720)) as live:
+                navigation.fitted = False
+                show_moment(navigation, case.sweep.images[number], pose)
+                both = np.concatenate([space.picture(), np.full((720, 4, 3), 60, np.uint8), live.picture()], axis=1)
+    Image.fromarray(both).quantize(256, dither=Image.Dither.NONE).save(PICTURES / "navigation_live.png", optimize=True)
+
+
 def run(words: list[object], fine: tuple[int, ...] = (0,)) -> None:
     code = command([str(word) for word in words])
     if code not in fine:
@@ -95,6 +161,7 @@ def main() -> None:
     for example in EXAMPLES:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(sys.argv[1]), example, Path(folder))
+    make_navigation_live()
     with tempfile.TemporaryDirectory() as folder:
         make_check(Path(sys.argv[1]), Path(folder))
     with tempfile.TemporaryDirectory() as folder:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .nodes import PATIENT, SWEEP, Node, Scene
+from .nodes import PATIENT, SWEEP, Node, Scene, frame_of, mark
 
 RETIRED = "LiverLesionSeg.Retired"
+MOMENT = "LiverLesionSeg.Moment"
+"""Set on nodes that show the present moment (contours, distances): they are neither saved nor kept as an earlier sweep's."""
 EARLIER = "Earlier: "
 
 
@@ -17,7 +19,8 @@ def hierarchy_node(scene: Scene) -> Node:
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
 
 
-def _child_items(hierarchy: Node, parent: int) -> Iterator[int]:
+def child_items(hierarchy: Node, parent: int) -> Iterator[int]:
+    """The items right below `parent`."""
     import vtk
 
     ids = vtk.vtkIdList()
@@ -30,11 +33,11 @@ def sweep_folder(scene: Scene, patient: str, sweep: str) -> int:
     """The item of the folder `sweep` below the subject `patient`; both are made when missing."""
     hierarchy = hierarchy_node(scene)
     top = hierarchy.GetSceneItemID()
-    subject = next((i for i in _child_items(hierarchy, top) if hierarchy.GetItemAttribute(i, PATIENT) == patient), 0)
+    subject = next((i for i in child_items(hierarchy, top) if hierarchy.GetItemAttribute(i, PATIENT) == patient), 0)
     if not subject:
         subject = hierarchy.CreateSubjectItem(top, patient)
         hierarchy.SetItemAttribute(subject, PATIENT, patient)
-    folder = next((i for i in _child_items(hierarchy, subject) if hierarchy.GetItemAttribute(i, SWEEP) == sweep), 0)
+    folder = next((i for i in child_items(hierarchy, subject) if hierarchy.GetItemAttribute(i, SWEEP) == sweep), 0)
     if not folder:
         folder = hierarchy.CreateFolderItem(subject, sweep)
         hierarchy.SetItemAttribute(folder, SWEEP, sweep)
@@ -53,6 +56,42 @@ def place(scene: Scene, folder: int, nodes: Iterable[Node | None]) -> None:
         node.SetAttribute(PATIENT, patient)
         item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
         hierarchy.SetItemParent(item, folder)
+
+
+def belong_to(node: Node, lesion: Node) -> None:
+    """Make `node`, something of the present moment, part of `lesion`'s sweep: same parent transform and frame, same folder, never saved."""
+    scene = node.GetScene()
+    node.SetAndObserveTransformNodeID(lesion.GetTransformNodeID())
+    mark(node, frame=frame_of(lesion))
+    keep_out_of_files(node)
+    if lesion.GetAttribute(SWEEP) is not None:
+        place(scene, sweep_folder(scene, lesion.GetAttribute(PATIENT) or "", lesion.GetAttribute(SWEEP)), [node])
+
+
+def keep_out_of_files(node: Node) -> None:
+    """Mark a node as showing the present moment; it and its display nodes are not saved with the scene."""
+    node.SetAttribute(MOMENT, "1")
+    node.SetSaveWithScene(False)
+    if node.IsA("vtkMRMLDisplayableNode"):
+        for n in range(node.GetNumberOfDisplayNodes()):
+            node.GetNthDisplayNode(n).SetSaveWithScene(False)
+
+
+def remove_node(node: Node) -> None:
+    """Remove a node from its scene with its display and storage nodes."""
+    scene = node.GetScene()
+    companions = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())] if node.IsA("vtkMRMLDisplayableNode") else []
+    if node.IsA("vtkMRMLStorableNode"):
+        companions += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for companion in companions:
+        if companion is not None and scene.IsNodePresent(companion):
+            scene.RemoveNode(companion)
+
+
+def moment_nodes(scene: Scene) -> list[Node]:
+    """Everything in the scene that shows the present moment."""
+    return [node for node in (scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())) if node.GetAttribute(MOMENT) == "1"]
 
 
 def nodes_of(scene: Scene, sweep: str | None = None, patient: str | None = None) -> list[Node]:
@@ -84,16 +123,10 @@ def clear_sweep(scene: Scene, sweep: str, patient: str | None = None) -> int:
     """Remove every node of `sweep` with its display and storage nodes, and its folder; how many nodes went. The liver sensor stays."""
     nodes = nodes_of(scene, sweep, patient)
     for node in nodes:
-        companions = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())] if node.IsA("vtkMRMLDisplayableNode") else []
-        if node.IsA("vtkMRMLStorableNode"):
-            companions += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
-        scene.RemoveNode(node)
-        for companion in companions:
-            if companion is not None and scene.IsNodePresent(companion):
-                scene.RemoveNode(companion)
+        remove_node(node)
     hierarchy = hierarchy_node(scene)
-    for subject in list(_child_items(hierarchy, hierarchy.GetSceneItemID())):
-        for folder in list(_child_items(hierarchy, subject)):
+    for subject in list(child_items(hierarchy, hierarchy.GetSceneItemID())):
+        for folder in list(child_items(hierarchy, subject)):
             mine = hierarchy.GetItemAttribute(folder, SWEEP) == sweep and patient in (None, hierarchy.GetItemAttribute(folder, PATIENT))
             if mine and hierarchy.GetNumberOfItemChildren(folder) == 0:
                 hierarchy.RemoveItem(folder)
@@ -101,10 +134,14 @@ def clear_sweep(scene: Scene, sweep: str, patient: str | None = None) -> int:
 
 
 def retire_sweep(scene: Scene, sweep: str, patient: str | None = None) -> int:
-    """Hide every node of `sweep` and name it as an earlier one's, keeping its data; how many nodes were changed."""
+    """Hide every node of `sweep` and name it as an earlier one's, keeping its data; what showed the moment goes; how many nodes were changed."""
     changed = 0
     for node in nodes_of(scene, sweep, patient):
         if is_retired(node):
+            continue
+        if node.GetAttribute(MOMENT) == "1":
+            remove_node(node)
+            changed += 1
             continue
         node.SetAttribute(RETIRED, "1")
         node.SetName(EARLIER + (node.GetName() or ""))

@@ -21,6 +21,8 @@ PATIENT = "LiverLesionSeg.Patient"
 ROLE = "LiverLesionSeg.Role"
 FRAME = "LiverLesionSeg.Frame"
 PROVENANCE = "LiverLesionSeg.Provenance"
+UNTRUSTED = "LiverLesionSeg.Untrusted"
+"""Why a node is not to be trusted; not set while it is."""
 WEIGHT_REFERENCE = "LiverLesionSegWeight"
 BOX_COLOR = (0.42, 0.78, 0.95)
 SEED_COLOR = (0.98, 0.93, 0.35)

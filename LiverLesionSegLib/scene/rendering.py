@@ -99,7 +99,8 @@ def check_offscreen() -> str:
     return "vtkRenderWindow" if in_desktop() else _working()[1]
 
 
-def _new_window(size: tuple[int, int]) -> Any:
+def new_window(size: tuple[int, int]) -> Any:
+    """A window of this size that draws without a screen."""
     import vtk
 
     from .headless import in_desktop
@@ -129,7 +130,7 @@ def render_scene(nodes: SceneNodes | Any, path: Path, settings: RenderSettings |
         nodes = find_nodes(nodes)
     content = _views.Content.of(nodes)
     width, height = settings.size_px
-    window = _new_window((width * settings.oversampling, height * settings.oversampling))
+    window = new_window((width * settings.oversampling, height * settings.oversampling))
     scale = settings.oversampling * height / 1200
     views = _views.add_views(window, content, settings.layout, settings.slice_axes, settings.margin_slices, scale)
     _labels.add_caption(window, content, scale)

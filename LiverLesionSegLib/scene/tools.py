@@ -45,11 +45,7 @@ class ImagePoses:
     @property
     def usable(self) -> FloatArray:
         """(M, 4, 4) the poses that can be used, in the order of the sweep; the third column is the image's unit normal."""
-        finite = self.image_to_reference[np.isfinite(self.image_to_reference).all(axis=(1, 2))].copy()
-        # Pixels lie in the plane 0, so that what the calibration holds there has no meaning, and may even be singular.
-        normals = np.cross(finite[:, :3, 0], finite[:, :3, 1])
-        finite[:, :3, 2] = normals / np.linalg.norm(normals, axis=1, keepdims=True)
-        return finite
+        return with_unit_normals(self.image_to_reference[np.isfinite(self.image_to_reference).all(axis=(1, 2))])
 
     def nearest(self, point: Any) -> FloatArray:
         """(4, 4) the usable pose whose image plane passes closest to `point` (3,), preferring those that have the point inside the image."""
@@ -62,14 +58,7 @@ class ImagePoses:
 
     def outline_px(self) -> FloatArray:
         """(n, 2) closed outline (column, row) of the insonified part: the fan, else the clip rectangle, else the image."""
-        if self.fan is not None:
-            first, last = np.radians(self.fan.angles_deg)
-            angles = np.linspace(first, last, 49)
-            directions = np.column_stack([np.sin(angles), np.cos(angles)])
-            start, stop = self.fan.radii_px
-            return np.asarray(self.fan.origin_px + np.concatenate([directions * start, directions[::-1] * stop]))
-        left, top, columns, rows = self.clip_px or (0, 0, *self.image_size_px)
-        return np.array([[left, top], [left + columns - 1, top], [left + columns - 1, top + rows - 1], [left, top + rows - 1]], dtype=np.float64)
+        return image_outline_px(self.image_size_px, self.fan, self.clip_px)
 
     def face_px(self) -> FloatArray:
         """(2,) pixel (column, row) of the middle of the transducer's face."""
@@ -78,6 +67,29 @@ class ImagePoses:
             return np.asarray(self.fan.origin_px + self.fan.radii_px[0] * np.array([np.sin(middle), np.cos(middle)]))
         outline = self.outline_px()
         return np.array([outline[:, 0].mean(), outline[:, 1].min()])
+
+
+def with_unit_normals(matrices: FloatArray) -> FloatArray:
+    """A copy of (..., 4, 4) image poses, pixels -> mm, whose third column is the image's unit normal.
+
+    Pixels lie in the plane 0, so that what the calibration holds there has no meaning, and may even be singular.
+    """
+    result = np.array(matrices, dtype=np.float64)
+    normals = np.cross(result[..., :3, 0], result[..., :3, 1])
+    result[..., :3, 2] = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+    return result
+
+
+def image_outline_px(image_size_px: tuple[int, int], fan: Fan | None = None, clip_px: tuple[int, int, int, int] | None = None) -> FloatArray:
+    """(n, 2) closed outline (column, row) of the insonified part: the fan, else the clip rectangle, else the image of (columns, rows)."""
+    if fan is not None:
+        first, last = np.radians(fan.angles_deg)
+        angles = np.linspace(first, last, 49)
+        directions = np.column_stack([np.sin(angles), np.cos(angles)])
+        start, stop = fan.radii_px
+        return np.asarray(fan.origin_px + np.concatenate([directions * start, directions[::-1] * stop]))
+    left, top, columns, rows = clip_px or (0, 0, *image_size_px)
+    return np.array([[left, top], [left + columns - 1, top], [left + columns - 1, top + rows - 1], [left, top + rows - 1]], dtype=np.float64)
 
 
 def image_poses(sweep: Sweep, calibration: Calibration) -> ImagePoses:
@@ -157,7 +169,8 @@ def _model(scene: Scene, polydata: Any, name: str, color: tuple[float, float, fl
     return node
 
 
-def _line_polydata(points: Any, closed: bool) -> Any:
+def line_polydata(points: Any, closed: bool) -> Any:
+    """Lines through (n, 3) points in their order, back to the first when `closed`."""
     import vtk
     from vtkmodules.util.numpy_support import numpy_to_vtk
 
@@ -178,7 +191,7 @@ def _line_polydata(points: Any, closed: bool) -> Any:
 def image_plane_node(scene: Scene, poses: ImagePoses, name: str = "Image plane", *, parent: Node | None = None) -> Node:
     """A model of the image's outline (fan or rectangle) in pixel coordinates, to be put below an ImageToReference transform."""
     outline = poses.outline_px()
-    node = _model(scene, _line_polydata(np.column_stack([outline, np.zeros(len(outline))]), True), name, PLANE_COLOR, parent, "image-plane")
+    node = _model(scene, line_polydata(np.column_stack([outline, np.zeros(len(outline))]), True), name, PLANE_COLOR, parent, "image-plane")
     node.GetDisplayNode().SetLineWidth(2)
     node.GetDisplayNode().SetLighting(False)
     return node
@@ -188,7 +201,7 @@ def sweep_path_node(scene: Scene, poses: ImagePoses, name: str = "Sweep path", *
     """A line through the positions of the transducer's face during the sweep, in the reference frame."""
     face = np.array([*poses.face_px(), 0.0])
     points = np.stack([transform_points(matrix, face) for matrix in poses.usable])
-    node = _model(scene, _line_polydata(points, False), name, PATH_COLOR, parent, "sweep-path")
+    node = _model(scene, line_polydata(points, False), name, PATH_COLOR, parent, "sweep-path")
     node.GetDisplayNode().SetLineWidth(2)
     node.GetDisplayNode().SetLighting(False)
     return node
