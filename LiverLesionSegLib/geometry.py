@@ -219,6 +219,14 @@ def turn_between_deg(a: FloatArray, b: FloatArray) -> float:
     return math.degrees(2 * math.atan2(math.sqrt(x * x + y * y + z * z), w))
 
 
+def rotation_vector_deg(matrix: FloatArray) -> FloatArray:
+    """(3,) axis times angle, degrees, 0 to 180 long, of a rigid (4, 4) or rotation (3, 3) matrix."""
+    x, y, z, w = quaternion_of(matrix)
+    sine = math.sqrt(x * x + y * y + z * z)
+    scale = math.degrees(2 * math.atan2(sine, w)) / sine if sine > 0 else 0.0
+    return np.array((x * scale, y * scale, z * scale))
+
+
 def interpolate_rigid(a: FloatArray, b: FloatArray, fraction: float) -> FloatArray:
     """The rigid (4, 4) pose at `fraction` (0 to 1) of the way from `a` to `b`: straight in translation, at even speed about one axis in rotation.
 
