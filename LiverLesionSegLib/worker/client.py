@@ -16,53 +16,36 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from .. import __version__, errors
+from .. import __version__
 from ..errors import Cancelled, InputError, OutputError, WorkerError
 from .job import Event, Events, Job
 from .kept import Kept
-from .process import Child, how_it_ended
+from .process import Child
 from .protocol import CANCEL, ERROR, PROGRESS, READY, RESULT, VERSION, ProtocolError
 from .settings import WorkerSettings
+from .steps import Step, error_of, refusal
 from .values import decode, encode_into
 
-NEWEST_WINS = frozenset({"segment", "grow", "surface"})
-"""A newer request of these replaces one that waits, and stops one that runs; of any other operation a second one is refused."""
-NOTHING_WAITS_FOR = frozenset({"evaluate"})
-"""While one of these runs, which takes minutes or hours, every other request is refused."""
-
-
-@dataclass
-class _Step:
-    """What the process is doing now: a job, or something that has to come before one. kind: "job", "volume" (for the job) or "load" (for none).
-
-    why: what the job is told instead of the answer, once the process was asked to stop; end_at: when it is ended if it has not.
-    """
-
-    kind: str
-    number: int
-    operation: str
-    arguments: dict[str, Any]
-    job: Job | None
-    deadline: float
-    end_at: float = math.inf
-    why: Exception | None = None
+YIELD_SECONDS = 0.001
+"""`poll` sleeps this long, to let the client's own thread run: an embedded interpreter may keep all others waiting while its event loop is idle."""
+LONGEST_WAIT_SECONDS = 3600.0
 
 
 class Worker:
     """One warm process for long work. No method but `close` and `Job.wait` ever waits.
 
-    Requests wait in order for the one that runs; see NEWEST_WINS for what happens to two of a kind. The model that was loaded and the volume that
-    was set or reconstructed last are given to the process again when it had to be started anew. A process that ends by itself is started again with
-    the next request, one that had to be ended at once.
+    Requests wait in order for the one that runs; steps.NEWEST_WINS says what happens to two of a kind. The model that was loaded and the volume
+    that was set or reconstructed last are given to the process again when it had to be started anew. A process that ends by itself is started
+    again with the next request, one that had to be ended at once.
     """
 
     def __init__(self, settings: WorkerSettings | None = None) -> None:
         self.settings = settings or WorkerSettings()
-        self._python, self._environment = sys.executable, None  # type: str, Mapping[str, str] | None
+        self._python = sys.executable
+        self._environment: Mapping[str, str] | None = None
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._events = Events()
         self._numbers = itertools.count(1)
@@ -72,7 +55,7 @@ class Worker:
         self._scratch: Path | None = None
         self._child: Child | None = None
         self._ready_by: float | None = None
-        self._step: _Step | None = None
+        self._step: Step | None = None
         self._line: list[tuple[Job, dict[str, Any]]] = []
         self._kept = Kept(self._numbers)
 
@@ -94,7 +77,8 @@ class Worker:
         return job
 
     def poll(self) -> list[Event]:
-        """What has happened since the last call, in order; for a timer of a user interface."""
+        """What has happened since the last call, in order; for a timer of a user interface, which moves things on by calling it."""
+        time.sleep(YIELD_SECONDS)
         return self._events.fetch()
 
     def cancel(self, job: Job | None = None) -> None:
@@ -162,16 +146,16 @@ class Worker:
         moments = [self._ready_by if self._ready_by is not None else math.inf, *((step.deadline, step.end_at) if step else ())]
         wait = min(moments) - time.monotonic()
         try:
-            origin, kind, content = self._inbox.get(timeout=None if wait == math.inf else max(0.0, wait))
+            origin, kind, content = self._inbox.get(timeout=min(max(0.0, wait), LONGEST_WAIT_SECONDS))
         except queue.Empty:
-            self._time_is_up()
-        else:
-            if kind == "close":
-                return False
-            if origin is None:
-                self._on_wish(kind, content)
-            elif origin is self._child:
-                self._on_news(kind, content)
+            origin, kind, content = None, "", None
+        if kind == "close":
+            return False
+        if origin is None:
+            self._on_wish(kind, content)
+        elif origin is self._child:
+            self._on_news(kind, content)
+        self._time_is_up()
         self._go_on()
         return True
 
@@ -180,7 +164,7 @@ class Worker:
             self._on_request(*content)
         elif kind == "cancel":
             self._on_cancel(content)
-        elif self._child is None:
+        elif kind == "start" and self._child is None:
             with contextlib.suppress(InputError):  # told as an event
                 self._start_child()
 
@@ -198,17 +182,14 @@ class Worker:
     def _on_request(self, job: Job, arguments: dict[str, Any]) -> None:
         step = self._step
         others = [*([step.job] if step is not None and step.job is not None else []), *(other for other, _ in self._line)]
-        endless = next((other for other in others if other.operation in NOTHING_WAITS_FOR), None)
-        same = [other for other in others if other.operation == job.operation]
-        if endless is not None:
-            return self._finish(job, error=WorkerError(f"The worker is busy with {endless.operation}; wait for it, or cancel it."))
-        if same and job.operation not in NEWEST_WINS:
-            return self._finish(job, error=WorkerError(f"Another {job.operation} is not done yet; wait for it, or cancel it."))
-        for other in same:
-            self._stop(other, Cancelled("A newer request took its place."))
-        if len(self._line) >= self.settings.waiting:
-            return self._finish(job, error=WorkerError(f"{len(self._line)} requests wait for the worker already; wait for them, or cancel them."))
-        return self._line.append((job, arguments))
+        refused = refusal(job, list(dict.fromkeys(others)), self.settings.waiting)
+        if refused is not None:
+            self._finish(job, error=refused)
+            return
+        for other in others:
+            if other.operation == job.operation:
+                self._stop(other, Cancelled("A newer request took its place."))
+        self._line.append((job, arguments))
 
     def _on_cancel(self, job: Job | None) -> None:
         step = self._step
@@ -232,19 +213,25 @@ class Worker:
         if kind == READY:
             if (message.get("protocol"), message.get("version")) != (VERSION, __version__):
                 self._end_child(WorkerError(f"{self._python}: has version {message.get('version')} of this software, not {__version__}."))
+                return
             self._ready_by = None
             self._events.add(Event("ready", text=str(message.get("python", "")), details=message))
         elif step is not None and message["id"] == step.number and self._child is not None:
-            if kind == PROGRESS and step.job is not None and step.kind == "job" and step.why is None:
-                step.job.fraction, step.job.text = float(message["fraction"]), str(message["text"])
-                self._events.add(Event("progress", step.job, step.job.text, step.job.fraction))
+            if kind == PROGRESS:
+                self._on_progress(step, float(message["fraction"]), str(message["text"]))
             elif kind == RESULT:
                 self._on_result(step, message.get("value"))
             elif kind == ERROR:
                 self._step = None
-                self._on_error(step, _error(str(message.get("error")), str(message.get("message"))))
+                self._on_error(step, error_of(str(message.get("error")), str(message.get("message"))))
 
-    def _on_result(self, step: _Step, plain: Any) -> None:
+    def _on_progress(self, step: Step, fraction: float, text: str) -> None:
+        job = step.job if step.job is not None else self._line[0][0] if self._line else None
+        if job is not None and step.why is None:
+            job.fraction, job.text = fraction if step.kind == "job" else 0.0, text
+            self._events.add(Event("progress", job, job.text, job.fraction))
+
+    def _on_result(self, step: Step, plain: Any) -> None:
         assert self._child is not None
         try:
             value = decode(plain, self._child.arrays.take)
@@ -257,7 +244,7 @@ class Worker:
             # An answer that comes although the request was cancelled is one that nobody waits for any more.
             self._finish(step.job, result=value if step.why is None else None, error=step.why)
 
-    def _on_error(self, step: _Step, error: Exception) -> None:
+    def _on_error(self, step: Step, error: Exception) -> None:
         if step.job is not None:
             self._drop(step.job, step.why or error)
         else:
@@ -268,14 +255,9 @@ class Worker:
         """The process closed its side, which it never does while it is well."""
         step, child = self._step, self._child
         assert child is not None
-        code = child.end()
         early = self._ready_by is not None
-        doing = " while it started" if early else "" if step is None else f" while it ran {step.operation}"
-        how = f"was ended, since it sent what is no message ({why})" if why else how_it_ended(code)
-        said = f" Its last words: {child.last_words()}" if child.last_words() else ""
-        again = "" if early else " It starts again with the next request."
+        error = WorkerError(child.end_sentence(why, "to start" if early else "" if step is None else step.operation))
         self._forget_child()
-        error = WorkerError(f"The process for long work {how}{doing}.{again}{said}")
         if step is not None and step.kind == "load":
             self._kept.forget_model()
         if step is not None and step.job is not None:
@@ -330,7 +312,7 @@ class Worker:
             job.begun = True
             self._line.pop(0)
 
-    def _send(self, kind: str, operation: str, arguments: dict[str, Any], job: Job | None, timeout_s: float) -> None:
+    def _send(self, kind: Literal["job", "volume", "load"], operation: str, arguments: dict[str, Any], job: Job | None, timeout_s: float) -> None:
         assert self._child is not None
         number = next(self._numbers)
         try:
@@ -338,9 +320,9 @@ class Worker:
         except TypeError as error:
             raise WorkerError(f"{operation} cannot be asked for like this: {error}.") from error
         self._child.send({"id": number, "operation": operation, "arguments": plain})
-        self._step = _Step(kind, number, operation, arguments, job, time.monotonic() + timeout_s)
+        self._step = Step(kind, number, operation, arguments, job, time.monotonic() + timeout_s)
 
-    def _ask_to_stop(self, step: _Step, why: Exception) -> None:
+    def _ask_to_stop(self, step: Step, why: Exception) -> None:
         if step.why is None and self._child is not None:
             self._child.send({"id": next(self._numbers), "operation": CANCEL, "arguments": {"request": step.number}})
         step.why = why
@@ -396,11 +378,3 @@ class Worker:
     def _finish(self, job: Job, *, result: dict[str, Any] | None = None, error: Exception | None = None) -> None:
         if job.finish(result, error):
             self._events.add(Event("result" if error is None else "error", job, "" if error is None else str(error), job.fraction))
-
-
-def _error(name: str, message: str) -> Exception:
-    """The error of that name, as it was raised in the process."""
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, InputError | Cancelled):
-        return kind(message)
-    return WorkerError(message)

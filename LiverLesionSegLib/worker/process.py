@@ -100,6 +100,15 @@ class Child:
         said = [line for line in lines if not line.startswith((" ", "\t", "Extension modules:", "Current thread", "Thread 0x"))]
         return (fatal or said or lines or [""])[-1][:300]
 
+    def end_sentence(self, garbage: str, doing: str) -> str:
+        """Ends what is left of a process that ended by itself, and says how it did, while it was `doing` something. garbage: what it sent last."""
+        code = self.end()
+        how = f"was ended, since it sent what is no message ({garbage})" if garbage else how_it_ended(code)
+        then = "" if doing == "to start" else " It starts again with the next request."
+        place = " while it started" if doing == "to start" else f" while it ran {doing}" if doing else ""
+        said = f" Its last words: {self.last_words()}" if self.last_words() else ""
+        return f"The process for long work {how}{place}.{then}{said}"
+
     def _kill_group(self) -> None:
         if sys.platform == "win32":
             subprocess.run(
