@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one a core, as far as memory goes; 1 with cuda)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="processor threads in each process (1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work instead, such as tcp://host:8786")
-    parser.add_argument("--by", metavar="COLUMN", help="also show tables and violins apart by the values of this column of the table")
+    parser.add_argument("--by", metavar="COLUMN", help="also show tables and violins apart by this column of the table, or by size")
     parser.add_argument("--resample", action="store_true", help="bring truths and masks on other grids onto the volume's, instead of refusing them")
 
 
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
         raise InputError("--workers is for processes of this machine, and --scheduler for a cluster, which has its own; give one of them.")
     table = read_cases_and_bad(options.cases)
     split, cases = _of_split(table, options.split, options.cases)
+    _check_by(options.by, cases, options.cases)
     with run.stage("load"):
         methods = _methods(options, cases, run)
     settings = StudySettings(options.boxes, options.seed, options.resample, options.threads)
@@ -104,6 +106,15 @@ def _of_split(table: Sequence[Case | BadCase], wanted: str | None, path: Path) -
     if not cases:
         raise InputError(f"{path}: has no {split} case; say {split} in its column split, or give --split all.")
     return split, cases
+
+
+def _check_by(column: str | None, cases: Sequence[Case | BadCase], path: Path) -> None:
+    from ..cohort import Case
+
+    found = [case for case in cases if isinstance(case, Case)]
+    known = list(dict.fromkeys(["size", "split", "echogenicity", *(name for case in found for name in case.extra)]))
+    if column and found and column not in known:
+        raise InputError(f"--by: {path} has no column {column!r} to show results apart by; give one of {', '.join(known)}.")
 
 
 def _methods(options: argparse.Namespace, cases: Sequence[Case | BadCase], run: Run) -> list[Method]:
@@ -169,7 +180,7 @@ def _command(options: argparse.Namespace) -> str:
     for model in options.model or []:
         words += ["--model", model]
     words += ["--boxes", str(options.boxes or "given"), "--seed", str(options.seed), "--threads", str(options.threads)]
-    return " ".join(words + (["--resample"] if options.resample else []))
+    return shlex.join(words + (["--resample"] if options.resample else []))
 
 
 def _warnings(cohort: CohortResult) -> list[str]:

@@ -51,7 +51,8 @@ def opening(content: Content, title: str) -> list[Block]:
     blocks += [Paragraph(str(note)) for note in _listed(cohort.provenance.get("notes"))]
     blocks.append(
         Paragraph(
-            f"{len(cohort.evaluated)} of {len(cohort.cases)} cases were evaluated with {len(cohort.methods)} methods; {left_out} were left out."
+            f"{len(cohort.evaluated)} of {len(cohort.cases)} cases were evaluated with {_count(len(cohort.methods), 'method')}; "
+            f"{left_out} {'was' if left_out == 1 else 'were'} left out."
         )
     )
     rows: list[tuple[Cell, ...]] = []
@@ -156,7 +157,7 @@ def case_list(content: Content) -> list[Block]:
         kind = case.attributes.get("echogenicity", "")
         rows.append((case.case, kind, decimals(case.truth_ml, 2), decimals(case.diameter_mm, 1), decimals(case.contrast, 2), *dices))
     header = ("Case", "Echogenicity", "Truth, mL", "Diameter, mm", "Contrast", *(f"Dice, {method}" for method in cohort.methods))
-    return [Table(header, tuple(rows), f"Every case ({len(rows)}); all measures are in metrics.csv.", folded=True)]
+    return [Heading("Every case"), Table(header, tuple(rows), f"Every case ({len(rows)}); all measures are in metrics.csv.", folded=True)]
 
 
 def again(content: Content) -> list[Block]:
@@ -167,7 +168,9 @@ def again(content: Content) -> list[Block]:
         blocks.append(Code(str(provenance["command"])))
     models = provenance.get("models")
     if isinstance(models, Mapping) and models:
-        keys = list(dict.fromkeys(key for model in models.values() if isinstance(model, Mapping) for key in model))
+        keys = list(
+            dict.fromkeys(key for model in models.values() if isinstance(model, Mapping) for key, value in model.items() if plain_text(value))
+        )
         rows = tuple((str(name), *(plain_text(model.get(key)) for key in keys)) for name, model in models.items() if isinstance(model, Mapping))
         blocks.append(Table(("Model", *(key.replace("_", " ").capitalize() for key in keys)), rows, "Models and their frozen thresholds."))
     rest = {key: value for key, value in provenance.items() if key not in ("command", "models", "notes", "simulated", TIME)}
@@ -194,6 +197,10 @@ def _dice(result: object) -> float:
 def _rate(found: Detection, name: str) -> str:
     value, (low, high) = getattr(found, name), getattr(found, f"{name}_interval")
     return interval_text(value, low, high, 2)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _listed(value: object) -> Sequence[object]:

@@ -10,6 +10,7 @@ import numpy as np
 from ._blocks import Block, Cell, Heading, Paragraph, Table
 from ._report_sections import Content
 from ._report_words import decimals, interval_text, p_text, quartile_cell, with_interval
+from .agreement import AgreementSettings
 from .intervals import Interval
 from .paired import PairedTest
 from .paper import AREAS, SOURCE
@@ -153,8 +154,8 @@ def observers(content: Content) -> list[Block]:
     )
     caption = (
         "Each observer against the consensus of all (STAPLE): quartiles over the cases. Williams' index: mean Dice with the others / mean Dice among "
-        "the others, below 1 for who agrees less with them than they do with each other; it needs 3 observers. Deviates in: cases with a Dice far "
-        "below the others'. The column truth of the table is the observer truth."
+        "the others, below 1 for who agrees less with them than they do with each other; it needs 3 observers. Deviates in: cases with a Dice "
+        f"more than {AgreementSettings().deviation:g} below the median of the others'. The column truth of the table is the observer truth."
     )
     header = ("Observer", "Cases", "Dice with consensus", "Sensitivity", "Specificity", "Williams' index", "Deviates in")
     pairs = [(pair, str(quartiles.n), quartile_cell(quartiles)) for pair, quartiles in found.pairwise.items()]
@@ -229,8 +230,9 @@ def _thresholds(content: Content) -> list[Block]:
             point = (content.points or {}).get(name)
             frozen = "" if point is None else f"{point.threshold:.3g}"
             dice = found.medians.get("dice")
-            spreads = (found.threshold, found.f1, found.precision, found.recall, *((dice,) if dice is not None else ()))
-            rows.append((name, f"{found.validation} / {found.tested}", frozen, *(_middle(spread) for spread in spreads)))
+            tuned = f"{found.threshold.median:.3g} ({found.threshold.p2_5:.3g} to {found.threshold.p97_5:.3g})"
+            spreads = (found.f1, found.precision, found.recall, *((dice,) if dice is not None else ()))
+            rows.append((name, f"{found.validation} / {found.tested}", frozen, tuned, *(_middle(spread) for spread in spreads)))
     reasons = _notes(found.reason for found in of.values())
     if not rows:
         return reasons

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..cohort import BadCase, Case, load_case
 from ..cohort.table import FILE_COLUMNS
 from ..errors import InputError
+from ..files.resources import LIBRARY
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from .methods import Method, NetworkMethod
 from .one_case import TRUTH, Study, StudySettings, boxes_of
@@ -224,7 +225,9 @@ def _provenance(cases: Sequence[Case], study: Study) -> dict[str, object]:
 
 
 def _model(method: NetworkMethod, folder: str) -> dict[str, object]:
-    path = method.folder.relative_to(folder) if method.folder.is_relative_to(folder) else method.folder
+    # Where this software or the study lies on this machine is nothing that another one could use.
+    inside = next((base for base in (folder, LIBRARY.parent, LIBRARY) if method.folder.is_relative_to(base)), None)
+    path = method.folder if inside is None else method.folder.relative_to(inside)
     return {
         "id": method.model_id,
         "threshold": method.threshold.value,

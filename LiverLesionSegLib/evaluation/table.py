@@ -43,9 +43,11 @@ class ResultTable:
         """Where a measure is defined in other than the column's n cases, one sentence each."""
         found = []
         for column in self.own:
-            fewer = [f"{MEASURES[m].title} {column.counts[m]}" for m in self.measures if m in column.counts and column.counts[m] != column.n]
+            fewer = [
+                f"{MEASURES[m].title} is defined in {column.counts[m]}" for m in self.measures if m in column.counts and column.counts[m] != column.n
+            ]
             if fewer:
-                found.append(f"Cases of {column.title} in which a measure is defined: {', '.join(fewer)}, Dice {column.n}.")
+                found.append(f"{column.title}: of {column.n} cases with a Dice, {', '.join(fewer)}.")
         return tuple(found)
 
 

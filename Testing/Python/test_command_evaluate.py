@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,7 @@ def test_nothing_that_can_be_evaluated_is_an_error(tmp_path: Path, capsys: pytes
         (("--seed", "-1"), "-1 is not a whole number of at least 0"),
         (("--workers", "2", "--scheduler", "tcp://host:1"), "give one of them"),
         (("--output", "{data}/cases.csv"), "cannot make this folder"),
+        (("--by", "surgeon"), "has no column 'surgeon' .*give one of size, split, echogenicity, hospital"),
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str) -> None:
@@ -108,6 +111,16 @@ def test_which_cases_of_a_table(tmp_path: Path) -> None:
                       "all": ["case0", "case1", "case2", "odd", "bad"]}  # fmt: skip
     edit_table(table, {"split": ["", "", "", "", ""]})
     assert command._of_split(read_cases_and_bad(table), None, table)[0] == "all"
+
+
+def test_the_command_in_the_report_can_be_typed_as_it_is() -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["my cases.csv", "--output", "out", "--model", "crop=a model/$1", "--by", "seen in", "--boxes", "3", "--resample"]
+    options = parser.parse_args(words)
+    again = shlex.split(command._command(options))
+    assert again[:2] == ["liverlesionseg", "evaluate"]
+    assert vars(parser.parse_args(again[2:])) == vars(options) | {"cases": Path("my cases.csv"), "output": Path("DIR")}
 
 
 def test_without_a_model_the_rest_is_evaluated_and_that_is_said(

@@ -100,7 +100,7 @@ def test_random_splits_show_medians_shares_and_thresholds(content: Content) -> N
     assert len(better.rows) == 6 and better.rows[0][:2] == ("nnU-Net, crop > nnU-Net, full", f"{100 * share:.0f} %")
     found = content.curves.methods["nnU-Net, crop"].resampled
     assert thresholds.rows[0][:3] == ("nnU-Net, crop", f"{found.validation} / {found.tested}", "0.43")
-    assert thresholds.rows[0][3].startswith(f"{found.threshold.median:.2f} (")
+    assert thresholds.rows[0][3].startswith(f"{found.threshold.median:.3g} (")
     assert thresholds.rows[0][7].startswith(f"{found.medians['dice'].median:.2f}")
 
 
