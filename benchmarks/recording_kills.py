@@ -24,6 +24,7 @@ import numpy as np
 from _numbered_frames import judge, packet
 
 from LiverLesionSegLib.acquisition.finalise import recover
+from LiverLesionSegLib.errors import SweepError
 from LiverLesionSegLib.sweep import read_sweep
 
 FPS = 60.0
@@ -91,7 +92,10 @@ def one_kill(folder: Path, after_s: float, shape: tuple[int, int] = (600, 800), 
         process.kill()
         process.communicate()
     finished = path.exists()
-    sweep = read_sweep(path)
+    try:
+        sweep = read_sweep(path)
+    except SweepError:  # before the first frame was written
+        return Kill(sent, sent, 1e3 * (sender.sent_at[sent - 1] - sender.sent_at[0]), 0, finished)
     judged = judge(sweep, sent)
     last = float(sweep.timestamps[-1])
     if not finished:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..geometry import interpolate_rigid, is_rigid, turn_between_deg
-from ._parts import Picture, Pose, Text
+from ._parts import Held, Picture, Pose, Text
 from ._tally import Tally
 from .frames import TrackedFrame
 
@@ -49,6 +49,10 @@ class BetweenTimes:
     def waiting(self) -> int:
         """Images held back."""
         return len(self._images)
+
+    def held(self) -> list[Held]:
+        """The images held back, oldest first, with the poses that nothing later can change."""
+        return [self._content(picture, self._pairs(picture), {}, own_time) for picture, own_time in self._images]
 
     def add(self, part: Picture | Pose | Text) -> list[TrackedFrame]:
         """The frames that this part makes ready."""
@@ -102,10 +106,16 @@ class BetweenTimes:
                 return
             self._images.popleft()
             texts, self._texts = self._texts, {}
-            poses = self._poses(picture)
-            by_arrival = any(self._by_arrival(picture, self._tracks[pose.name]) for pose in poses)
-            yield self._tally.frame(picture, poses, {**texts, "PoseTimeSource": "arrival"} if by_arrival else texts, trusted=own_time)
+            pairs = self._pairs(picture)
+            self._tally.noted["large turn between poses"] += sum(turn_between_deg(a.matrix, b.matrix) > self._limits.turn_deg for a, b, _ in pairs)
+            content = self._content(picture, pairs, texts, own_time)
+            yield self._tally.frame(picture, content.poses, content.texts, trusted=own_time)
             self._forget(picture)
+
+    def _content(self, picture: Picture, pairs: list[tuple[Pose, Pose, float]], texts: dict[str, str], own_time: bool) -> Held:
+        by_arrival = any(self._by_arrival(picture, self._tracks[pose.name]) for pose, _, _ in pairs)
+        source = {"PoseTimeSource": "arrival"} if by_arrival else {}
+        return Held(picture, tuple(_between(*pair, picture) for pair in pairs), {**texts, **source}, own_time)
 
     def _by_arrival(self, picture: Picture, track: deque[Pose]) -> bool:
         return self._limits.by_arrival or not picture.time or not track[-1].time
@@ -120,8 +130,8 @@ class BetweenTimes:
         newest = self._time(track[-1], by_arrival)
         return wanted - self._limits.gap_s <= newest < wanted - self._limits.same_time_s
 
-    def _poses(self, picture: Picture) -> list[Pose]:
-        """A pose for every tool that has valid, rigid neighbours near enough."""
+    def _pairs(self, picture: Picture) -> list[tuple[Pose, Pose, float]]:
+        """For every tool that has valid, rigid neighbours near enough: both, and where between them the image is."""
         pairs: list[tuple[Pose, Pose, float]] = []
         for track in self._tracks.values():
             by_arrival = self._by_arrival(picture, track)
@@ -131,7 +141,7 @@ class BetweenTimes:
                 before, after = (self._time(pose, by_arrival) for pose in pair)
                 if after - before <= self._limits.gap_s:
                     pairs.append((*pair, (wanted - before) / (after - before) if after > before else 0.0))
-        return [self._between(*pair, picture) for pair in pairs]
+        return pairs
 
     def _neighbours(self, track: deque[Pose], wanted: float, by_arrival: bool) -> tuple[Pose, Pose] | None:
         """The last pose at or before `wanted` and the first at or after it."""
@@ -145,13 +155,6 @@ class BetweenTimes:
             after = pose
         return None
 
-    def _between(self, a: Pose, b: Pose, fraction: float, picture: Picture) -> Pose:
-        if a is b:
-            return a
-        if turn_between_deg(a.matrix, b.matrix) > self._limits.turn_deg:
-            self._tally.noted["large turn between poses"] += 1
-        return Pose(a.name, picture.time, picture.arrival, interpolate_rigid(a.matrix, b.matrix, fraction), checked=True)
-
     def _forget(self, picture: Picture) -> None:
         """Drop poses that no later image can need: those before the last one at or before this image."""
         for track in self._tracks.values():
@@ -162,3 +165,7 @@ class BetweenTimes:
                 if second > wanted:
                     break
                 track.popleft()
+
+
+def _between(a: Pose, b: Pose, fraction: float, picture: Picture) -> Pose:
+    return a if a is b else Pose(a.name, picture.time, picture.arrival, interpolate_rigid(a.matrix, b.matrix, fraction), checked=True)

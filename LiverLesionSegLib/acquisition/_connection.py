@@ -16,11 +16,11 @@ _KEEP_ALIVE_S = (5, 2, 3)
 
 
 class Disconnected(Exception):
-    """The connection is of no more use. reason: a short phrase that counters are kept by, empty where nothing was lost."""
+    """The connection is of no more use. reason: a short phrase that counters are kept by, empty where nothing was lost; image: that was an IMAGE."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, *, image: bool = False) -> None:
         super().__init__(text)
-        self.reason = reason
+        self.reason, self.image = reason, image
 
 
 def _keep_alive(link: socket.socket) -> None:
@@ -53,6 +53,8 @@ class Connection:
         except OSError:
             self._in.close()
             raise
+        self.looked_at = time.monotonic()
+        """When the last read returned, with data or without: until then everything that had come was read, or was being read."""
         self._waiting = waiting
         self._write_lock = threading.Lock()
         self._send_s = send_s
@@ -64,6 +66,7 @@ class Connection:
             try:
                 count = self._in.recv_into(view[got:])
             except TimeoutError:
+                self.looked_at = time.monotonic()
                 self._waiting()
                 if stall_s is not None and time.monotonic() - last > stall_s:
                     raise Disconnected("stalled", f"nothing came for {stall_s:g} s in the middle of a message") from None
@@ -73,7 +76,7 @@ class Connection:
             if count == 0:
                 raise Disconnected("cut off" if got else "", "the sender closed the connection")
             got += count
-            last = time.monotonic()
+            last = self.looked_at = time.monotonic()
 
     def write(self, data: bytes) -> None:
         """Send all of `data`. Raises LinkError, and closes, when that is not possible in time: half a message would put the peer out of step."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._parts import Picture, Pose, Text
+from ._parts import Held, Picture, Pose, Text
 from ._tally import Tally
 from .frames import TrackedFrame
 
@@ -54,6 +54,11 @@ class EqualTimes:
     def waiting(self) -> int:
         """Images held back."""
         return len(self._with_picture)
+
+    def held(self) -> list[Held]:
+        """The images held back, oldest first."""
+        groups = [(group, group.picture) for group in self._with_picture]
+        return [Held(picture, tuple(group.poses.values()), dict(group.texts), not group.twin) for group, picture in groups if picture is not None]
 
     def add(self, part: Picture | Pose | Text) -> list[TrackedFrame]:
         """The frames that this part makes ready."""

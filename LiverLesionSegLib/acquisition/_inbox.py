@@ -28,7 +28,7 @@ class ReceiverCounters:
     queue_depth: messages; queue_bytes. fps: images a second over the last 2 s. latency_ms: median of arrival - header time over the last messages,
     which holds the difference of the two machines' clocks, too; None where no header had a time. silence_s: since the last byte (or the start);
     image_silence_s: since the last image; silences: how often `silence_limit_s` was exceeded. reconnects: connections after the first.
-    last_error: why the last connection ended or none came about, one sentence, or None.
+    last_error: why the last connection ended or none came about, one sentence, or None. images_lost: IMAGE messages among what was dropped.
     """
 
     connected: bool
@@ -43,6 +43,7 @@ class ReceiverCounters:
     silences: int
     reconnects: int
     last_error: str | None
+    images_lost: int = 0
 
 
 class Inbox:
@@ -59,7 +60,7 @@ class Inbox:
         self._delays: deque[float] = deque(maxlen=256)
         self._last_byte = self._last_image = time.monotonic()
         self._silent = False
-        self._silences = self._connections = 0
+        self._silences = self._connections = self._images_lost = 0
         self._connected = self._closed = False
         self._last_error: str | None = None
 
@@ -77,6 +78,7 @@ class Inbox:
                 self._delays.append(message.arrival - message.timestamp)
             if self._closed or (self._messages and self._bytes + cost > self._capacity):
                 self._dropped["queue full"] += 1
+                self._images_lost += isinstance(message, ImageMessage)
                 return False
             self._messages.append((message, cost))
             self._bytes += cost
@@ -94,10 +96,11 @@ class Inbox:
             self._bytes -= cost
             return message
 
-    def drop(self, reason: str) -> None:
-        """Count what could not be delivered."""
+    def drop(self, reason: str, *, image: bool = False) -> None:
+        """Count what could not be delivered, and whether that was an IMAGE."""
         with self._ready:
             self._dropped[reason] += 1
+            self._images_lost += image
 
     def heard(self) -> None:
         """Bytes came."""
@@ -148,4 +151,5 @@ class Inbox:
                 silences=self._silences,
                 reconnects=max(0, self._connections - 1),
                 last_error=self._last_error,
+                images_lost=self._images_lost,
             )

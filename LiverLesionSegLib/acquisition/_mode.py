@@ -19,8 +19,10 @@ def choose_mode(held: Sequence[Picture | Pose | Text], same_time_s: float, at_la
     Those that arrived before or after do not: the image of such a pose may be gone, or still to come. Without times only arrival is left to go by.
     """
     images = np.array([part.time for part in held if isinstance(part, Picture)])
+    if not len(images):
+        return None
     poses = np.unique([part.time for part in held if isinstance(part, Pose)])
-    if not len(images) or not len(poses):
+    if not len(poses):
         return None
     timeless = len(images) if not poses.any() else int(np.count_nonzero(images == 0))
     if timeless >= _ENOUGH_BETWEEN or (at_last and timeless):

@@ -57,6 +57,16 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An image that waits, and what would be its frame's if it were given out now. own_time: its time is no other image's too."""
+
+    picture: Picture
+    poses: tuple[Pose, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    own_time: bool = True
+
+
 class ImageRefused(ValueError):
     """An image that cannot be a B-mode frame; the message is the counter's key."""
 

@@ -39,6 +39,7 @@ SENTENCES = {
     "pose time went back": "The poses' times went backwards: the tracker's clock was set; images around that have no pose.",
     "large turn between poses": "The probe turned far between two poses, so what lies between them is uncertain: move more slowly.",
     "other image stream": "Images of a second device were left out: name the one to record.",
+    "too many texts": "Texts of more names came than can be kept: have the server send those that belong to frames.",
     "too many transforms": "More transforms came than can be kept: have the server send those of the tools in use.",
 }
 

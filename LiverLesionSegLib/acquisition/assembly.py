@@ -13,7 +13,7 @@ from ..errors import LinkError
 from ._between_times import BetweenLimits, BetweenTimes
 from ._equal_times import EqualTimes
 from ._mode import choose_mode
-from ._parts import ImageRefused, Picture, Pose, Text, picture_of, poses_of, text_of
+from ._parts import Held, ImageRefused, Picture, Pose, Text, picture_of, poses_of, text_of
 from ._tally import SENTENCES, AssemblyCounters, Tally
 from .clocks import ClockWatch, stream_offset_s
 from .frames import TrackedFrame
@@ -21,6 +21,8 @@ from .messages import ImageMessage, Message, StringMessage
 
 MODES = ("auto", "equal", "interpolate")
 _POLL_STEP_S = 0.02
+_OVERDUE_STEP_S = 0.01
+_STALL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class AssemblySettings:
     max_turn_deg: a larger turn between the two poses is noted, as in PLUS.
     rigid_tolerance: on R'R - I, the one that recorded sweeps are read with.
     decide_s, decide_images: auto decides within this time, but gives images out when so many have come without any pose.
-    max_waiting: images held back at most. max_transforms: the poses of further names are dropped.
+    overdue_s: an image that has waited for so long is said to be overdue.
+    max_waiting: images held back at most. max_transforms: the poses of further names, and the texts of further names, are dropped.
     """
 
     mode: str = "auto"
@@ -57,6 +60,7 @@ class AssemblySettings:
     rigid_tolerance: float = 1e-2
     decide_s: float = 1.0
     decide_images: int = 6
+    overdue_s: float = 0.05
     max_waiting: int = 64
     max_transforms: int = 64
 
@@ -87,9 +91,12 @@ class FrameAssembler:
         self._image: str | None = None
         self._image_clock, self._pose_clock = ClockWatch(), ClockWatch()
         self._held: list[Picture | Pose | Text] = []
+        self._held_images = 0
+        self._texts: set[str] = set()
+        self._looked = self._told = float("-inf")
         self._engine: EqualTimes | BetweenTimes | None = None
         self._reason = ""
-        self._polled = 0.0
+        self._polled = self._newest = 0.0
         if settings.mode != "auto":
             self._choose(settings.mode, "as asked for")
 
@@ -98,9 +105,12 @@ class FrameAssembler:
         frames: list[TrackedFrame] = []
         for part in self._parts(message):
             frames += self._engine.add(part) if self._engine else self._hold(part)
+        # After a stall, here or there, the rest of a frame comes right behind: what waits is not given up before that.
+        stalled = message.arrival > self._newest + _STALL_S
+        self._newest = message.arrival
         if message.arrival >= self._polled + _POLL_STEP_S:
             self._polled = message.arrival
-            frames += self.poll(message.arrival)
+            frames += [] if stalled else self.poll(message.arrival)
         return frames
 
     def poll(self, now: float) -> list[TrackedFrame]:
@@ -108,6 +118,8 @@ class FrameAssembler:
         if self._engine is not None:
             return self._engine.poll(now)
         frames: list[TrackedFrame] = []
+        if not self._held_images:
+            self._forget_poses(now - self._settings.decide_s)
         while self._engine is None and self._held and self._held[0].arrival + self._settings.decide_s <= now:
             frames += self._decide(at_last=True, release=True)
         return frames + (self._engine.poll(now) if self._engine else [])
@@ -119,17 +131,39 @@ class FrameAssembler:
             frames += self._decide(at_last=True, release=True)
         return frames + (self._engine.flush() if self._engine else [])
 
+    @property
+    def waiting(self) -> int:
+        """Images held back."""
+        return self._engine.waiting if self._engine is not None else self._held_images
+
+    def give_up_s(self) -> float:
+        """The longest that an image can be held back, s."""
+        return self._settings.wait_s if self._engine is not None else max(self._settings.wait_s, self._settings.decide_s)
+
+    def overdue(self, now: float) -> list[TrackedFrame]:
+        """Images that have been held back for long, or after which others came, each once, as the frames that they would be now: for a recording that
+        has to survive a kill. Nothing is counted or given out by this; the frames that come of them later are those that count.
+        """
+        if not self.waiting or now < self._looked + _OVERDUE_STEP_S:
+            return []
+        self._looked = now
+        held = self._engine.held() if self._engine is not None else self._undecided()
+        late = now - self._settings.overdue_s
+        found = [part for part in held if part.picture.arrival > self._told and (part is not held[-1] or part.picture.arrival <= late)]
+        if found:
+            self._told = found[-1].picture.arrival
+        return [self._preliminary(part) for part in found]
+
     def counters(self) -> AssemblyCounters:
         """What was made of the messages so far. May be called from another thread: everything is copied in one step first."""
         tally, engine = self._tally, self._engine
-        held = sum(isinstance(part, Picture) for part in self._held)
         dropped, noted = ({key: count for key, count in dict(counts).items() if count} for counts in (tally.dropped, tally.noted))
         image_clock, pose_clock = self._image_clock.report(), self._pose_clock.report()
         offset = stream_offset_s(image_clock, pose_clock)
         return AssemblyCounters(
             images=tally.images,
             frames=tally.frames,
-            waiting=engine.waiting if engine else held,
+            waiting=self.waiting,
             images_without_poses=tally.images_without_poses,
             poses_without_images=tally.poses_without_images,
             dropped=dropped,
@@ -158,7 +192,12 @@ class FrameAssembler:
             picture = self._picture(message)
             return [picture] if picture else []
         if isinstance(message, StringMessage):
-            return [text_of(message)]
+            text = text_of(message)
+            if text.name not in self._texts and len(self._texts) >= self._settings.max_transforms:
+                self._tally.dropped["too many texts"] += 1
+                return []
+            self._texts.add(text.name)
+            return [text]
         poses = poses_of(message, self._settings.names, self._settings.tracker_frame)
         if poses:
             self._pose_clock.add(message.timestamp, message.arrival)
@@ -195,8 +234,9 @@ class FrameAssembler:
         self._held.append(part)
         if not isinstance(part, Picture):
             return []
+        self._held_images += 1
         frames = self._decide(at_last=False)
-        images = sum(isinstance(held, Picture) for held in self._held)
+        images = self._held_images
         if self._engine is None and images > (self._settings.max_waiting if len(self._held) > images else self._settings.decide_images):
             frames += self._decide(at_last=True, release=True)
         return frames
@@ -205,16 +245,43 @@ class FrameAssembler:
         """Nothing can be decided yet: give out the oldest image as it is, or forget what came before any image."""
         first = self._held.pop(0)
         if isinstance(first, Picture):
+            self._held_images -= 1
             return [self._tally.frame(first, (), {})]
         if isinstance(first, Pose):
             self._tally.poses_without_images += not any(isinstance(part, Pose) and part.time == first.time for part in self._held)
         return []
+
+    def _forget_poses(self, before: float) -> None:
+        """Without any image there is nothing to decide: a tracker that runs alone is not looked at again and again."""
+        old = next((number for number, part in enumerate(self._held) if part.arrival > before), len(self._held))
+        if old:
+            gone = {part.time for part in self._held[:old] if isinstance(part, Pose)} - {part.time for part in self._held[old:]}
+            self._tally.poses_without_images += len(gone)
+            del self._held[:old]
+
+    def _undecided(self) -> list[Held]:
+        """What is held back before the mode is known: images with the poses of exactly their time, which are theirs in either mode."""
+        near, own = self._settings.same_time_s, not self._settings.time_offset_s
+        pictures = [part for part in self._held if isinstance(part, Picture)]
+        found = []
+        for picture in pictures:
+            same = [part for part in self._held if part is not picture and picture.time and abs(part.time - picture.time) <= near]
+            poses = tuple(part for part in same if isinstance(part, Pose) and own)
+            texts = {part.name: part.text for part in same if isinstance(part, Text)}
+            found.append(Held(picture, poses, texts, not any(isinstance(part, Picture) for part in same)))
+        return found
+
+    def _preliminary(self, held: Held) -> TrackedFrame:
+        """The frame that it would be now, by the rules of every frame, but in no count."""
+        tally = Tally(self._settings.rigid_tolerance, self._settings.max_transforms)
+        tally.names.update(self._tally.names)
+        return tally.frame(held.picture, held.poses, held.texts, trusted=held.own_time)
 
     def _decide(self, at_last: bool, release: bool = False) -> list[TrackedFrame]:
         """Choose the mode if what is held allows it, and put what is held through it; if not, and `release`, give out the first of it."""
         found = choose_mode(self._held, self._settings.same_time_s, at_last)
         if found is None:
             return self._release_first() if release else []
-        held, self._held = self._held, []
+        held, self._held, self._held_images = self._held, [], 0
         engine = self._choose(*found)
         return [frame for part in held for frame in engine.add(part)]

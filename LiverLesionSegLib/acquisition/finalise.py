@@ -47,9 +47,12 @@ def recover(output_path: str | Path, *, compress: bool = False, progress: Progre
     return finalise(journal, output_path, compress=compress, progress=progress)
 
 
-def finalise(journal: Path, output_path: Path, *, compress: bool, progress: Progress | None = None) -> tuple[int, tuple[str, ...]]:
+def finalise(
+    journal: Path, output_path: Path, *, compress: bool, progress: Progress | None = None, early: bool = True
+) -> tuple[int, tuple[str, ...]]:
     """Write the journal's frames to `output_path`, in the format of its ending, whole or not at all, and remove the journal.
 
+    early: with the images that were still waiting for their poses, which a recording that ended in good order has no more.
     Frames of another image size than most go to a second file, NAME-ROWSxCOLUMNS beside the first. Memory: one frame, and the text of all.
     Returns and raises as `recover` does.
     """
@@ -58,7 +61,7 @@ def finalise(journal: Path, output_path: Path, *, compress: bool, progress: Prog
         with journal.open("rb+") as held:
             hold(held)
             remove_stale_staging(output_path)
-            with JournalReader(journal) as reader:
+            with JournalReader(journal, early=early) as reader:
                 kept, sentences = _write_sizes(reader, output_path, compress, progress)
     except BlockingIOError as error:
         raise OutputError(f"{output_path}: another process is still recording to it; end that first.") from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import OutputError
 from ..files.atomic import sync_folder
-from ..sweep.journal_format import KIND_FRAME, KIND_START, JournalReader, frame_text, record_header, start_text
+from ..sweep.journal_format import KIND_EARLY, KIND_FRAME, KIND_START, JournalReader, frame_text, record_header, start_text
 from .frames import TrackedFrame
 
 try:
@@ -42,6 +42,10 @@ class JournalWriter:
             raise OutputError(f"{path}: cannot be made ({error.strerror or error}); choose another name or folder.") from error
         try:
             hold(self._stream)
+        except BlockingIOError as error:  # whoever looks whether it is empty removes it
+            self._stream.close()
+            raise OutputError(f"{path}: another process begins a recording to this name; give another.") from error
+        try:
             text = start_text(header)
             self._write(record_header(self._journal, KIND_START, 0, text) + text)
             self.sync()
@@ -52,19 +56,22 @@ class JournalWriter:
             raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another folder.") from error
         self.bytes = self._stream.tell()
 
-    def append(self, frame: TrackedFrame) -> None:
-        """Write one frame whole or, on OSError, not at all: what a full disk took of it is cut off again."""
+    def append(self, frame: TrackedFrame, *, early: int = 0, waits: bool = False) -> None:
+        """Write one frame whole or, on OSError, not at all: what a full disk took of it is cut off again.
+
+        early: the number of its image, where that is written twice: first while it `waits` for its poses, then as the frame that takes its place.
+        """
         pixels = np.ascontiguousarray(frame.image)
         text = frame_text(frame.timestamp, frame.image_ok, frame.transforms, frame.statuses, frame.fields)
         try:
-            self._write(record_header(self._journal, KIND_FRAME, self.frames, text, pixels) + text)
+            self._write(record_header(self._journal, KIND_EARLY if waits else KIND_FRAME, self.frames, text, pixels, early) + text)
             self._write(memoryview(pixels.reshape(-1)))  # type: ignore[arg-type]
         except OSError:
             with contextlib.suppress(OSError):  # a torn end is cut by the reader as well
                 self._stream.truncate(self.bytes)
                 self._stream.seek(self.bytes)
             raise
-        self.frames += 1
+        self.frames += not waits
         self.bytes = self._stream.tell()
 
     def sync(self) -> None:
@@ -112,10 +119,15 @@ def is_held(path: Path) -> bool:
 
 def remove_if_empty(path: Path) -> bool:
     """Remove a journal in which no frame ever arrived and that no one holds; False where there is more in it. Raises SweepError for other files."""
-    if is_held(path):
-        return False
-    with JournalReader(path) as reader:
-        empty = not reader.frames and not reader.damaged_places
-    if empty:
+    with path.open("rb+") as stream:
+        try:
+            hold(stream)
+        except BlockingIOError:
+            return False
+        with JournalReader(path) as reader:
+            empty = not reader.frames and not reader.damaged_places
+        if empty and fcntl is not None:  # while it is held, so that nobody else takes it for his in this moment
+            path.unlink(missing_ok=True)
+    if empty and fcntl is None:  # Windows removes no file that is open
         path.unlink(missing_ok=True)
     return empty

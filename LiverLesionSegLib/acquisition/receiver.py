@@ -108,6 +108,11 @@ class Receiver:
         """s UTC since 1970 by the clock that `arrival` is given by: the computer's clock when this receiver was made, never stepped since."""
         return time.monotonic() + self._utc_minus_monotonic
 
+    def seen_until(self) -> float:
+        """s, as `now`: all that had come by then has been received. Up to 0.2 s behind `now`, and as much more as the thread is kept waiting."""
+        connection = self._connection
+        return self.now() if connection is None else connection.looked_at + self._utc_minus_monotonic
+
     def get(self, timeout_s: float = 0.0) -> Message | None:
         """The oldest message not yet taken; None when none comes within `timeout_s`, or when closed and empty."""
         return self._inbox.get(timeout_s)
@@ -177,12 +182,13 @@ class Receiver:
         try:
             self._inbox.link_up()
             self._greet(connection)
-            while True:
+            while not self._stop.is_set():  # closed before this connection was known to `close`: a sender without pause would never be left
                 self._receive(connection)
                 heard = True
+            return "", heard
         except Disconnected as end:
             if end.reason and not self._stop.is_set():
-                self._inbox.drop(end.reason)
+                self._inbox.drop(end.reason, image=end.image)
             return f"{place}: {end}; reconnecting.", heard
         except FramingError as error:
             self._inbox.drop(error.reason)
@@ -216,12 +222,12 @@ class Receiver:
             try:
                 connection.read(body, stall_s=settings.stall_s)
             except Disconnected as end:
-                raise Disconnected(end.reason or "cut off", str(end)) from end
+                raise Disconnected(end.reason or "cut off", str(end), image=header.kind == "IMAGE") from end
             self._inbox.heard()
         try:
             message = wire.unpack(header, body, self.now())
         except ContentError as error:
-            self._inbox.drop(error.reason)
+            self._inbox.drop(error.reason, image=header.kind == "IMAGE")
             if error.reason != "unknown type":  # whose CRC nobody looked at
                 self._wrong_crcs = self._wrong_crcs + 1 if error.reason == "wrong CRC" else 0
             if self._wrong_crcs >= settings.wrong_crcs:

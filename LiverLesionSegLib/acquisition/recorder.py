@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import shutil
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError, SweepError
 from ..files.atomic import check_writable
@@ -25,6 +25,7 @@ from .journal import JournalWriter, is_held, remove_if_empty
 
 LARGEST_SIDE_PX = 8192
 LEAST_FREE_BYTES, LEAST_FREE_SHARE = 256 << 20, 0.02
+MOST_EARLY = 256
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -52,6 +53,16 @@ class RecorderSettings:
             raise InputError("The recorder's queue, sync interval and number of frames must be above zero, and its disk space not below it.")
 
 
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """What the writer is to write. size: bytes it counts for in the queue; early, waits: as in `JournalWriter.append`."""
+
+    frame: TrackedFrame
+    size: int
+    early: int = 0
+    waits: bool = False
+
+
 @dataclass(frozen=True)
 class RecorderState:
     """What a recorder is doing. phase: recording, paused, ended (by `notice`; it takes no more frames), finished, left (unfinished) or discarded.
@@ -76,11 +87,12 @@ class RecorderState:
 class Recorder:
     """A recording to `output_path` (.igs.mha, .igs.mhd, .igs.nrrd or .seq.nrrd), which appears there when `stop` is called.
 
-    Until then every frame goes to a journal beside it (`output_path` + ".recording"), written by a thread of its own.
+    Until then every frame goes to a journal beside it (`output_path` + ".recording"), written by a thread of its own; another has the disk keep it.
 
     What can be lost: when this process is killed, the frames that wait in the queue (normally none or one); when the machine loses power, also
     what came since the last sync, that is `sync_s` (100 ms) plus the time the disk takes for one; when the disk fills up, nothing that was written:
-    the recording ends in time. `read_sweep(output_path)` opens what is there, and `recover` finishes it.
+    the recording ends in time. `read_sweep(output_path)` opens what is there, and `recover` finishes it. A frame that has to wait for its poses
+    can be written `early`, so that it outlives a kill all the same.
 
     Memory: `queue_bytes`. When the disk cannot follow for so long that the queue is full, further frames are dropped, counted and said.
     header: sequence-level fields of the file. Raises OutputError when something is at `output_path` already, finished or not, or the disk is
@@ -95,9 +107,11 @@ class Recorder:
         self._least_free, self._notes = _check_space(self.output_path, self.settings)
         self._journal = JournalWriter(self.journal_path, header or {})
         self._changed = threading.Condition()
-        self._queue: deque[TrackedFrame] = deque()
+        self._queue: deque[_Entry] = deque()
         self._queue_bytes = 0
         self._in_hand = 0
+        self._early: dict[int, tuple[int, NDArray[np.uint8]]] = {}
+        self._early_images = 0
         self._dropped: Counter[str] = Counter()
         self._paused_frames = 0
         self._last_timestamp = float("nan")
@@ -105,9 +119,15 @@ class Recorder:
         self._closing = False
         self._end_reason = ""
         self._notice: str | None = None
+        self._disk_end: tuple[str, str] | None = None
+        self._written = threading.Event()
         self._stopping = threading.Lock()
-        self._thread = threading.Thread(target=self._write_frames, name="recorder", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._write_frames, name="recorder", daemon=True),
+            threading.Thread(target=self._sync_frames, name="recorder sync", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Recorder:
         return self
@@ -118,8 +138,9 @@ class Recorder:
 
     def add(self, frame: TrackedFrame) -> bool:
         """Take one frame; True when it will be written. Never waits for the disk. The frame's arrays must not be changed afterwards."""
-        size = frame.image.nbytes + 1024
+        size = _footprint(frame)
         with self._changed:
+            early, _ = self._early.pop(id(frame.image), (0, None))
             if self._phase == "paused":
                 self._paused_frames += 1
                 return False
@@ -129,10 +150,22 @@ class Recorder:
             if reason:
                 self._dropped[reason] += 1
                 return False
-            self._queue.append(frame)
-            self._queue_bytes += size
-            self._changed.notify()
+            self._enqueue(_Entry(frame, size, early))
             return True
+
+    def add_early(self, frame: TrackedFrame) -> None:
+        """Write a frame as it is while it waits for its poses, lest a kill take it. The frame that `add` is given later with the same image array
+        takes its place; a recording that is stopped holds no other. Once for each image, in their order; left out when the disk hardly follows.
+        """
+        size = _footprint(frame)
+        with self._changed:
+            known = id(frame.image) in self._early or len(self._early) >= MOST_EARLY
+            busy = 2 * (self._queue_bytes + size) > self.settings.queue_bytes
+            if self._closing or self._phase != "recording" or known or busy or self._refusal(frame, size):
+                return
+            self._early_images += 1
+            self._early[id(frame.image)] = self._early_images, frame.image
+            self._enqueue(_Entry(frame, size, self._early_images, waits=True))
 
     def pause(self) -> None:
         """Take no frames until `resume`; those that come are counted apart."""
@@ -159,7 +192,7 @@ class Recorder:
                 self._phase = "discarded"
                 advice = self._notice or "check that the scanner is not frozen, the tracker runs and the server sends images."
                 raise SweepError(f"{self.output_path}: no frame arrived, so nothing was recorded; {advice}")
-            _, notes = finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress)
+            _, notes = finalise(self.journal_path, self.output_path, compress=self.settings.compress, progress=progress, early=False)
             self._notes += notes
             self._phase = "finished"
             return self.output_path
@@ -188,7 +221,7 @@ class Recorder:
                 self._phase,
                 self._journal.frames,
                 self._journal.bytes,
-                len(self._queue) + self._in_hand,
+                self._waiting_frames(),
                 self._queue_bytes,
                 MappingProxyType(dict(self._dropped)),
                 self._paused_frames,
@@ -196,6 +229,14 @@ class Recorder:
                 self._notice,
                 self._notes,
             )
+
+    def _enqueue(self, entry: _Entry) -> None:
+        self._queue.append(entry)
+        self._queue_bytes += entry.size
+        self._changed.notify()
+
+    def _waiting_frames(self) -> int:
+        return sum(not entry.waits for entry in self._queue) + self._in_hand
 
     def _refusal(self, frame: TrackedFrame, size: int) -> str:
         if self._phase != "recording":
@@ -213,7 +254,8 @@ class Recorder:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._journal.close()
 
     def _write_frames(self) -> None:
@@ -222,50 +264,75 @@ class Recorder:
         try:
             notice, reason = self._write_until_ended()
         except OSError as error:
-            reason = "write error"
-            notice = f"{self.journal_path}: the recording ended because its disk failed ({error.strerror or error}); what was written before is kept."
-            if error.errno in _NO_SPACE:
-                reason = "disk full"
-                notice = f"{self.journal_path}: the recording ended because the disk is full; what was written before is kept. Free some space."
+            notice, reason = self._disk_failure(error)
         finally:
+            self._written.set()
             with self._changed:
                 self._end_reason = reason
                 if reason:
                     self._phase, self._notice = "ended", notice
-                    self._dropped[reason] += len(self._queue) + self._in_hand
+                    self._dropped[reason] += self._waiting_frames()
                     self._dropped += Counter()  # without the zero
                 self._queue.clear()
                 self._queue_bytes = self._in_hand = 0
 
     def _write_until_ended(self) -> tuple[str, str]:
         """Write what comes; returns (notice, reason), both empty when it was told to end. Raises OSError."""
-        settings, journal = self.settings, self._journal
-        synced_at, synced_frames = time.monotonic(), 0
+        journal = self._journal
         while True:
-            wait_s = None if journal.frames == synced_frames else max(0.0, synced_at + settings.sync_s - time.monotonic())
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closing, wait_s)
-                frame = self._queue.popleft() if self._queue else None
-                self._in_hand = int(frame is not None)
-                closing = self._closing
-            if frame is not None:
-                journal.append(frame)
-                with self._changed:
-                    self._in_hand = 0
-                    self._queue_bytes -= frame.image.nbytes + 1024
-                    self._last_timestamp = frame.timestamp
-                if journal.frames >= settings.most_frames:
-                    journal.sync()
-                    return f"The recording ended after {journal.frames} frames, the most that one file takes; start another.", "too long"
-            if journal.frames != synced_frames and (time.monotonic() >= synced_at + settings.sync_s or (closing and frame is None)):
+                self._changed.wait_for(lambda: self._queue or self._closing or self._disk_end)
+                if self._disk_end is not None:
+                    return self._disk_end
+                entry = self._queue.popleft() if self._queue else None
+                self._in_hand = int(entry is not None and not entry.waits)
+            if entry is None:
                 journal.sync()
-                synced_at, synced_frames = time.monotonic(), journal.frames
-                free = shutil.disk_usage(self.journal_path.parent).free
-                if free < self._least_free:
-                    left = f"only {free / 1e6:.0f} MB are free on its disk; what was written before is kept. Free some space before the next one."
-                    return f"{self.journal_path}: the recording ended because {left}", "disk full"
-            elif closing and frame is None:
-                return "", ""
+                return self._disk_end or ("", "")
+            journal.append(entry.frame, early=entry.early, waits=entry.waits)
+            with self._changed:
+                self._in_hand = 0
+                self._queue_bytes -= entry.size
+                self._last_timestamp = self._last_timestamp if entry.waits else entry.frame.timestamp
+            if journal.frames >= self.settings.most_frames:
+                journal.sync()
+                return f"The recording ended after {journal.frames} frames, the most that one file takes; start another.", "too long"
+
+    def _sync_frames(self) -> None:
+        """The syncing thread. Not the writer's: what waited in this process for a slow disk would not outlive it."""
+        synced = self._journal.bytes
+        while not self._written.wait(self.settings.sync_s):
+            size = self._journal.bytes
+            if size == synced:
+                continue
+            try:
+                self._journal.sync()
+                synced, end = size, self._disk_too_full()
+            except OSError as error:
+                end = self._disk_failure(error)
+            if end is not None:
+                with self._changed:
+                    self._disk_end = end
+                    self._changed.notify()
+                return
+
+    def _disk_too_full(self) -> tuple[str, str] | None:
+        free = shutil.disk_usage(self.journal_path.parent).free
+        if free >= self._least_free:
+            return None
+        left = f"only {free / 1e6:.0f} MB are free on its disk; what was written before is kept. Free some space before the next one."
+        return f"{self.journal_path}: the recording ended because {left}", "disk full"
+
+    def _disk_failure(self, error: OSError) -> tuple[str, str]:
+        reason, why = "write error", f"its disk failed ({error.strerror or error}); what was written before is kept."
+        if error.errno in _NO_SPACE:
+            reason, why = "disk full", "the disk is full; what was written before is kept. Free some space."
+        return f"{self.journal_path}: the recording ended because {why}", reason
+
+
+def _footprint(frame: TrackedFrame) -> int:
+    """About how many bytes of memory a frame takes while it waits."""
+    return frame.image.nbytes + 1024 + 2 * sum(map(len, frame.fields.values()))
 
 
 def check_new_recording(output_path: Path) -> None:

@@ -18,7 +18,6 @@ from .assembly import AssemblyCounters, AssemblySettings, FrameAssembler
 from .frames import TrackedFrame
 from .live_quality import LiveQuality
 from .live_volume import LiveVolume, LiveVolumeCounters, LiveVolumeSettings
-from .messages import Message
 from .quality_settings import QualitySettings
 from .receiver import Receiver, ReceiverCounters, ReceiverSettings
 from .recorder import Recorder, RecorderSettings, RecorderState
@@ -26,8 +25,8 @@ from .recorder import Recorder, RecorderSettings, RecorderState
 State = Literal["connecting", "receiving", "recording", "paused", "stopped", "closed"]
 """stopped: the recording has ended by itself (`SessionStatus.problem` says why, or its number of frames is reached) and waits for `stop`."""
 
-GET_S = 0.1
-"""The consumer looks up this often while nothing arrives."""
+GET_S, GET_WAITING_S = 0.1, 0.02
+"""The consumer looks up this often while nothing arrives, and while an image waits for its poses."""
 
 DRAIN_S = 10.0
 """A recording that is stopped waits no longer for what had arrived; a full queue is handed on in a fraction of it."""
@@ -251,12 +250,14 @@ class Session:
     def _run(self) -> None:
         try:
             while not self._closed.is_set():
-                message = self.receiver.get(GET_S)
+                message = self.receiver.get(GET_WAITING_S if self._assembler.waiting else GET_S)
                 with self._lock:
-                    frames = self._assembler.poll(self.receiver.now()) if message is None else self._assembler.add(message)
+                    seen = self.receiver.seen_until() if message is None else message.arrival
+                    frames = self._assembler.poll(seen) if message is None else self._assembler.add(message)
                     for frame in frames:
                         self._hand_on(frame)
-                    self._look_whether_drained(message)
+                    self._write_overdue(self.receiver.now() if message is None else seen)
+                    self._look_whether_drained(message is None, seen)
                 if self._on_frame is not None:
                     for frame in frames:
                         self._on_frame(frame)
@@ -264,14 +265,21 @@ class Session:
             self._died = not self._closed.is_set()
             self._drained.set()
 
-    def _look_whether_drained(self, message: Message | None) -> None:
+    def _look_whether_drained(self, empty: bool, seen: float) -> None:
         until = self._drain_until
         if until is None:
             return
-        seen = self.receiver.now() if message is None else message.arrival
         # Images that came before the end are given up by the assembly after its wait; with a tool out of sight, some newer one always waits.
-        if seen >= until + self.settings.assembly.wait_s or ((message is None or seen >= until) and not self._assembler.counters().waiting):
+        if seen >= until + self._assembler.give_up_s() or ((empty or seen >= until) and not self._assembler.waiting):
             self._drained.set()
+
+    def _write_overdue(self, now: float) -> None:
+        """Images that wait for poses outlive a kill, too."""
+        recorder, most = self._recorder, self._most_frames
+        if recorder is None or (most is not None and self._frames + self._assembler.waiting > most):
+            return
+        for frame in self._assembler.overdue(now):
+            recorder.add_early(frame)
 
     def _hand_on(self, frame: TrackedFrame) -> None:
         self._newest = frame

@@ -3,6 +3,8 @@
 A journal is a sequence of records that describe themselves: a header of fixed size, a text-and-matrices part, and a frame's pixels, each with its
 CRC-64. Nothing that was written is ever changed. Every header carries the journal's own random number, so that blocks of an older file, which
 can reappear after a power loss, are not taken for this one's. A torn or damaged record is left out, and reading goes on at the next whole one.
+
+An image that waits for its poses for long is written early, as it is. The frame that it becomes names it and so takes its place.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ JOURNAL_SUFFIX = ".recording"
 
 MARKER = b"\x8cLLSjnl\n"
 HEADER = struct.Struct("<8s8sIIIIIIQQ")
-"""marker, the journal's random number, kind, frame number, bytes of the text part, rows, columns, 0, CRC of the text part, CRC of the pixels."""
+"""marker, the journal's random number, kind, frame number, bytes of the text part, rows, columns, early image, CRC of text part and of pixels.
+
+Early images are numbered from 1 on; a frame whose image was not written early has 0.
+"""
 CRC = struct.Struct("<Q")
 HEADER_BYTES = HEADER.size + CRC.size
-KIND_START, KIND_FRAME = 1, 2
+KIND_START, KIND_FRAME, KIND_EARLY = 1, 2, 3
 FRAME_START = struct.Struct("<dII")
 """Timestamp, number of transforms, bytes of JSON; then the JSON, then the matrices as little-endian float64."""
 
@@ -45,11 +50,11 @@ def checksum(data: Any, start: int = 0) -> int:
     return crc64.ecma_182(data, start)
 
 
-def record_header(journal: bytes, kind: int, number: int, text: bytes, pixels: NDArray[np.uint8] | None = None) -> bytes:
-    """The header of one record; `journal` is the journal's 8 random bytes."""
+def record_header(journal: bytes, kind: int, number: int, text: bytes, pixels: NDArray[np.uint8] | None = None, early: int = 0) -> bytes:
+    """The header of one record; `journal` is the journal's 8 random bytes, `early` the number of the early image."""
     rows, columns = pixels.shape if pixels is not None else (0, 0)
     pixel_crc = checksum(pixels.reshape(-1)) if pixels is not None and pixels.size else 0
-    head = HEADER.pack(MARKER, journal, kind, number, len(text), rows, columns, 0, checksum(text), pixel_crc)
+    head = HEADER.pack(MARKER, journal, kind, number, len(text), rows, columns, early, checksum(text), pixel_crc)
     return head + CRC.pack(checksum(head))
 
 
@@ -80,6 +85,7 @@ class Record:
     text_bytes: int
     rows: int
     columns: int
+    early: int
     text_crc: int
     pixel_crc: int
 
@@ -105,11 +111,12 @@ class JournalReader:
     """Reads a journal, also one that was torn, or that is still being written: then what is there so far.
 
     frames: the records of frames whose header is whole and whose bytes are all there, in order; their content is verified when it is read.
+    Early images that became no frame are among them, unless early=False.
     header: the recording's sequence-level fields. damaged_places: stretches between whole records that are none. torn_bytes: after the last one.
     Raises SweepError for a file that is no journal, OSError where it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, early: bool = True) -> None:
         self.path = path
         self.frames: list[Record] = []
         self.header: dict[str, str] = {}
@@ -119,6 +126,7 @@ class JournalReader:
         try:
             self._size = os.fstat(self._stream.fileno()).st_size
             self._scan()
+            self.frames = _in_order(self.frames, early)
         except BaseException:  # an interrupt too: nobody else could close the file, then pass it on
             self._stream.close()
             raise
@@ -193,7 +201,7 @@ class JournalReader:
                 at = search_from = following
                 continue
             journal, search_from = owner, record.offset
-            if record.kind == KIND_FRAME:
+            if record.kind in (KIND_FRAME, KIND_EARLY):
                 self.frames.append(record)
             elif record.kind == KIND_START:
                 values = _json_object(self._text_bytes(record) or b"{}").get("header")
@@ -211,8 +219,8 @@ class JournalReader:
         raw = self._read(at, HEADER_BYTES)
         if len(raw) < HEADER_BYTES or not raw.startswith(MARKER) or checksum(raw[: HEADER.size]) != CRC.unpack_from(raw, HEADER.size)[0]:
             return None, b""
-        _, journal, kind, number, text_bytes, rows, columns, _, text_crc, pixel_crc = HEADER.unpack_from(raw)
-        record = Record(kind, number, at + HEADER_BYTES, text_bytes, rows, columns, text_crc, pixel_crc)
+        _, journal, kind, number, text_bytes, rows, columns, early, text_crc, pixel_crc = HEADER.unpack_from(raw)
+        record = Record(kind, number, at + HEADER_BYTES, text_bytes, rows, columns, early, text_crc, pixel_crc)
         possible = text_bytes <= MAX_TEXT_BYTES and max(rows, columns) <= MAX_FRAME_SIDE and record.end <= self._size
         return (record if possible else None), journal
 
@@ -225,6 +233,24 @@ class JournalReader:
                 yield at + found
                 found = block.find(MARKER, found + 1)
             at += SEARCH_BYTES
+
+
+def _in_order(records: list[Record], early: bool) -> list[Record]:
+    """Frames, and the early images that became none, in the order in which the images came. Frames are given out in that order, too."""
+    frames = [record for record in records if record.kind == KIND_FRAME]
+    if not early or len(frames) == len(records):
+        return frames
+    became = {frame.early for frame in frames}
+    ordered: list[Record] = []
+    waiting: list[Record] = []
+    for record in records:
+        if record.kind == KIND_EARLY:
+            waiting += [record] if record.early not in became else []
+            continue
+        passed = [image for image in waiting if not record.early or image.early < record.early]
+        waiting = waiting[len(passed) :]
+        ordered += [*passed, record]
+    return ordered + waiting
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..errors import SweepError
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..types import Sweep
 from ._frame_fields import is_frame_field_of_ours
-from .journal_format import JOURNAL_SUFFIX, FrameText, JournalReader
+from .journal_format import JOURNAL_SUFFIX, KIND_EARLY, FrameText, JournalReader
 
 MAX_TOOLS, MAX_FIELDS = 256, 1024
 """More names than any tracker has: each costs memory in every frame, so only a forged or damaged journal is cut here."""
@@ -87,7 +87,11 @@ def reading_losses(reader: JournalReader, kept: int) -> list[str]:
     sentences = []
     if others:
         sentences.append(f"The image size changed while recording: {others} frames that are not {size[1]}x{size[0]} pixels were left out.")
-    damaged = max(record.number for record in reader.frames) + 1 - others - kept
+    early = sum(record.kind == KIND_EARLY for record in reader.frames)
+    written = max((record.number + 1 for record in reader.frames if record.kind != KIND_EARLY), default=0)
+    damaged = written + early - others - kept
+    if early:
+        sentences.append(f"{early} frames were still waiting for their poses when the recording ended; they have those that had come by then.")
     if damaged > 0:
         sentences.append(f"{damaged} frames of the journal are damaged and were left out.")
     if reader.torn_bytes:

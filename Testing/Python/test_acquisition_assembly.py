@@ -120,6 +120,57 @@ def test_a_frame_waits_no_longer_than_the_limit() -> None:
     assert assembler.counters().dropped == {"late pose": 1}
 
 
+def test_the_rest_of_a_frame_after_a_stall_is_waited_for() -> None:
+    """A computer that is kept busy reads the image and, much later, the poses that had come with it."""
+    assembler = FrameAssembler(EQUAL)
+    messages = [m for n in range(5) for m in plus_frame(n)]
+    for message in (*messages, image(START + 0.25)):
+        assembler.add(message)
+    late = [transform(tool, START + 0.25, pose(5), arrival=START + 1.25 + n / 1e4) for n, tool in enumerate(TOOLS[:2])]
+    frames = [frame for message in late for frame in assembler.add(message)]
+    assert [number_of(frame) for frame in frames] == [5] and all(frames[0].statuses.values())
+    assembler.add(image(START + 1.5))
+    frames = assembler.add(StatusMessage("Server", 0.0, START + 2.2, code=1, subcode=0, name="", text=""))
+    frames += assembler.add(StatusMessage("Server", 0.0, START + 2.25, code=1, subcode=0, name="", text=""))
+    assert [frame.timestamp for frame in frames] == [START + 1.5]
+
+
+def test_an_image_that_is_held_back_is_told_once_with_the_poses_of_its_time() -> None:
+    assembler = FrameAssembler()
+    for message in (*plus_frame(0), image(START + 0.02)):
+        assert assembler.add(message) == []
+    (first,) = assembler.overdue(START + 0.02)
+    assert first.timestamp == START and first.statuses == {"ProbeToTracker": True, "ReferenceToTracker": True}
+    assert assembler.overdue(START + 0.05) == []
+    (second,) = assembler.overdue(START + 0.08)
+    assert second.timestamp == START + 0.02 and not any(second.statuses.values())
+    frames = [frame for message in plus_frame(1)[1:] + plus_frame(2) for frame in assembler.add(message)] + assembler.flush()
+    assert [frame.timestamp for frame in frames] == [START, START + 0.02, START + 0.1]
+    assert frames[0].image is first.image and assembler.counters().frames == 3
+    assert assembler.overdue(START + 9) == [] and assembler.waiting == 0
+
+
+def test_images_before_a_tool_that_has_gone_are_told_while_they_wait() -> None:
+    assembler = FrameAssembler(AssemblySettings(mode="interpolate"))
+    told: list[TrackedFrame] = []
+    for number in range(10):
+        for tool in ("ReferenceToTracker", "ProbeToTracker")[: 1 if number > 1 else 2]:
+            assembler.add(transform(tool, START + number / 20 - 0.01, pose(number)))
+        assert assembler.add(image(START + number / 20)) == []
+        told += assembler.overdue(START + number / 20)
+    assert [number_of(frame) for frame in told] == list(range(1, 9)), "the first had its poses, the last may have them any moment"
+    assert told[5].statuses == {"ReferenceToTracker": True, "ProbeToTracker": False}
+
+
+def test_a_tracker_that_runs_alone_and_texts_without_end_are_not_kept() -> None:
+    assembler = FrameAssembler()
+    for number in range(5000):
+        assembler.add(transform("ProbeToTracker", START + number / 1000, pose(number)))
+        assembler.add(StringMessage(f"Name{number}", START + number / 1000, START + number / 1000, text="x"))
+    assert len(assembler._held) < 2200 and assembler.counters().dropped == {"too many texts": 5000 - 64}
+    assert 3900 < assembler.counters().poses_without_images < 4100
+
+
 def test_a_tool_that_comes_back_is_ok_in_its_first_frame() -> None:
     messages = [m for n in range(40) for m in plus_frame(n, TOOLS if not 10 <= n < 30 else TOOLS[:1])]
     frames, _ = assembled(messages)

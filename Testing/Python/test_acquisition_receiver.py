@@ -164,6 +164,8 @@ def test_what_looks_odd_but_is_whole_arrives_as_sent() -> None:
 def test_a_peer_that_says_nothing_is_noticed() -> None:
     with ScriptedServer(sends()) as server, Receiver("127.0.0.1", server.port, QUICK) as receiver:
         assert receiver.get(0.6) is None
+        start = receiver.now()
+        wait_until(lambda: receiver.seen_until() > start)
         counters = receiver.counters()
         assert counters.connected
         assert counters.silences == 1

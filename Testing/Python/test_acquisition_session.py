@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from _acquisition_load import CALIBRATION, run_load, serving, until
 from _numbered_frames import judge, numbers_of_image
+from link_cases import ScriptedServer, image, sends, transform
 
 from LiverLesionSegLib.acquisition.live_volume import LiveVolumeSettings
 from LiverLesionSegLib.acquisition.replay import ReplayServer, ReplaySettings
@@ -21,6 +22,8 @@ from LiverLesionSegLib.acquisition.session import Session, SessionSettings
 from LiverLesionSegLib.errors import InputError, OutputError, SweepError
 from LiverLesionSegLib.reconstruction import reconstruct
 from LiverLesionSegLib.sweep import frame_poses, read_plus_config, read_sweep
+from LiverLesionSegLib.sweep.journal_format import JournalReader
+from LiverLesionSegLib.sweep.leftovers import journal_path
 
 SMALL = (48, 64)
 
@@ -41,7 +44,7 @@ def test_load_in_short_form(tmp_path):
 
 @pytest.fixture
 def sender(tmp_path):
-    with serving(tmp_path, frames=600, shape=SMALL, fps=200.0, quiet_s=30.0) as process:
+    with serving(tmp_path, frames=20_000, shape=SMALL, fps=200.0) as process:  # more than any test takes, on the busiest computer
         yield process
 
 
@@ -203,6 +206,25 @@ def test_closing_leaves_an_unfinished_recording_that_can_be_read(tmp_path, sende
         until(lambda: session.status().frames >= 5)
     assert not (tmp_path / "a.igs.mha").exists()
     assert len(read_sweep(tmp_path / "a.igs.mha")) == session.status().frames
+
+
+def images_in(journal):
+    with JournalReader(journal) as reader:
+        return len(reader.frames)
+
+
+def test_an_image_whose_frame_still_waits_is_on_the_disk(tmp_path):
+    """Two images say nothing of how poses are matched to images; a third may never come before a kill."""
+    parts = [part for n in range(2) for part in (image("Image_Reference", n, timestamp=1.7e9 + n), transform("ProbeToTracker", n, 1.7e9 + n))]
+    path = tmp_path / "a.igs.mha"
+    with ScriptedServer(sends(*parts)) as server, Session("127.0.0.1", server.port, record_to=path) as session:
+        until(lambda: images_in(journal_path(path)) == 2)
+        sweep = read_sweep(path)  # as after a kill
+        np.testing.assert_array_equal(sweep.transforms["ProbeToTracker"][:, 0, 3], [0, 1])
+        assert sweep.statuses["ProbeToTracker"].all()
+        session.stop()
+        assert session.last_recording().frames == 2
+    assert len(read_sweep(path)) == 2
 
 
 def test_no_server_is_said_and_closing_is_quick(tmp_path):
