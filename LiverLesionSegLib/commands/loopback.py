@@ -13,6 +13,7 @@ from queue import Empty, Queue
 from typing import Any
 
 from ..errors import SweepError
+from ..sweep.leftovers import journal_path
 from .run import Run
 
 START_S = 60.0
@@ -49,6 +50,7 @@ def record_over_loopback(source: Path, config: Path, output: Path, run: Run) -> 
     finally:
         process.terminate()
         process.wait()
+        journal_path(output).unlink(missing_ok=True)  # of a demonstration that was broken off
     count = recording.frames if recording is not None else 0
     return {
         "frames": count,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..acquisition.session import Session, SessionStatus
 
 LOOK_S = 0.05
-LOSING = ("queue full", "wrong CRC", "cut off", "stalled", "image size", "image header")
-"""Of the receiver's reasons, those by which a frame may have been missed; others concern messages that are no frame's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=positive_number, metavar="S", help="end so long after the first frame, or after the start if none comes")
     parser.add_argument("--image", metavar="NAME", help="image device to record, where there are several (the first that sends)")
     parser.add_argument("--tracking-data", action="store_true", help="ask for TDATA, for trackers that send only when asked")
+    matching = parser.add_argument_group("how images and poses are matched")
+    matching.add_argument("--mode", choices=("auto", "equal", "interpolate"), default="auto", help="by equal times (PlusServer) or between times")
+    matching.add_argument("--time-offset", type=_offset, default=0.0, metavar="S", help="added to the poses' times; interpolate only (0)")
+    matching.add_argument("--by-arrival", action="store_true", help="interpolate by the times of arrival, for clocks that are not synchronised")
     parser.add_argument("--header", type=int, choices=(1, 2, 3), default=2, help="header version to announce; 1 for senders of protocol 2 (2)")
     parser.add_argument("--compress", action="store_true", help="compress the finished file: smaller, but finishing takes longer")
     parser.add_argument("--recover", action="store_true", help="finish the recording to SWEEP that was cut off, and record nothing")
@@ -59,7 +61,7 @@ def _record(options: argparse.Namespace, run: Run, stop: threading.Event) -> int
 
     settings = SessionSettings(
         receiver=ReceiverSettings(header_version=options.header, tracking_ms=0 if options.tracking_data else None),
-        assembly=AssemblySettings(image=options.image),
+        assembly=AssemblySettings(options.mode, options.image, time_offset_s=options.time_offset, by_arrival=options.by_arrival),
         recorder=RecorderSettings(compress=options.compress),
     )
     with Session(options.host, options.port, settings, record_to=options.output, frames=options.frames) as session:
@@ -109,6 +111,8 @@ def _nothing(error: Exception, options: argparse.Namespace, status: SessionStatu
     refused = [note for note in status.assembly.notes if "refused" in note]
     if status.assembly.dropped.get("other image stream") and not status.assembly.frames:
         return f"{where}; images came, but none of the device “{options.image}”: correct --image."
+    if status.receiver.dropped.get("wrong CRC"):
+        return f"{where}; messages came, but their checksums (CRC) are wrong: have the sender write them, or find what changes its data."
     if status.receiver.last_error and not status.receiver.received:
         return f"{where}; {status.receiver.last_error}"
     return f"{where}; {refused[0]}" if refused else str(error)
@@ -116,7 +120,7 @@ def _nothing(error: Exception, options: argparse.Namespace, status: SessionStatu
 
 def _tell(run: Run, recorded: RecorderState, status: SessionStatus, ended: str) -> None:
     dropped = Counter(dict(recorded.dropped)) + Counter(dict(status.receiver.dropped)) + Counter(dict(status.assembly.dropped))
-    lost = sum(recorded.dropped.values()) + sum(status.receiver.dropped.get(reason, 0) for reason in LOSING)
+    lost = sum(recorded.dropped.values()) + status.receiver.images_lost
     lost += sum(number for reason, number in status.assembly.dropped.items() if reason.startswith(("image of", "empty image")))
     warnings = [*([recorded.notice] if recorded.notice else []), *recorded.notes, *status.assembly.notes]
     found: dict[str, Any] = {
@@ -127,6 +131,7 @@ def _tell(run: Run, recorded: RecorderState, status: SessionStatus, ended: str) 
         "ended": ended,
         "image_device": status.assembly.image,
         "poses": {"mode": status.assembly.mode, "ok": dict(status.assembly.poses_ok), "not_ok": dict(status.assembly.poses_not_ok)},
+        "stream_offset_ms": round(1000 * status.assembly.stream_offset_s, 3) if status.assembly.stream_offset_s is not None else None,
         "warnings": warnings,
     }
     run.found.update(found)
@@ -144,6 +149,13 @@ def _recover(options: argparse.Namespace, run: Run) -> int:
     run.found.update(frames=frames, lost=0, dropped={}, reconnects=0, ended="recovered", warnings=list(notes))
     run.summary += [f"{frames} frames recovered", *notes]
     return 0
+
+
+def _offset(text: str) -> float:
+    try:
+        return float(text)  # how much is sensible is for the settings to say
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds") from None
 
 
 def _port(text: str) -> int:

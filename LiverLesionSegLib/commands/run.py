@@ -68,7 +68,8 @@ class Run:
         def line(fraction: float, text: str) -> None:
             if time.monotonic() - last[0] >= QUIET_SECONDS:
                 last[0] = time.monotonic()
-                print(f"liverlesionseg {self.command}: {100 * fraction:3.0f} % {text}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # whoever showed it has gone, such as a tee that the same Ctrl-C ended; the work goes on
+                    print(f"liverlesionseg {self.command}: {100 * fraction:3.0f} % {text}", file=sys.stderr, flush=True)
 
         self._display = line
         yield

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import PROJECT
-from link_cases import ScriptedServer, image, sends
+from link_cases import ScriptedServer, image, raw, sends, transform
 
+from LiverLesionSegLib.acquisition import wire
 from LiverLesionSegLib.acquisition.frames import sweep_of
+from LiverLesionSegLib.acquisition.messages import StatusMessage
 from LiverLesionSegLib.acquisition.recorder import Recorder, RecorderSettings
 from LiverLesionSegLib.acquisition.replay import ReplayServer, ReplaySettings
 from LiverLesionSegLib.cli import main
@@ -90,6 +92,57 @@ def test_signals_end_it_in_good_order(tmp_path: Path, server: ReplayServer, swee
     found = result(process)
     assert (found["frames"], found["lost"], found["ended"]) == (COUNT, 0, "signal")
     assert_same(read_sweep(path), sweep)
+
+
+def test_it_is_finished_although_whoever_showed_its_progress_has_gone(tmp_path: Path, sweep: Sweep) -> None:
+    """`record 2>&1 | tee log`, and Ctrl-C ends both."""
+    path = tmp_path / "a.igs.mha"
+    with ReplayServer(sweep, ReplaySettings(port=0, wait=True, loop=True)) as server:
+        process = start("--port", server.port, "--output", path)
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        process.stderr = None
+        time.sleep(1.2)  # progress is shown once a second
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(read_sweep(path)) == json.loads(out)["frames"] >= COUNT
+
+
+def test_poses_are_matched_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [part for n in range(12) for part in (image("Video", n, timestamp=START_S + n / RATE), transform("Probe", n, START_S + n / RATE - 0.255))]
+    words = ["--output", tmp_path / "a.mha", "--frames", 10, "--mode", "interpolate", "--time-offset", 0.25]
+    with ScriptedServer(sends(*parts, pause_s=0.005)) as server:
+        code, out, _ = run_here(capsys, "--port", server.port, *words)
+    assert code == 0
+    found = json.loads(out)
+    assert found["poses"]["mode"] == "interpolate"
+    assert found["stream_offset_ms"] == pytest.approx(255, abs=60)
+    positions = read_sweep(tmp_path / "a.mha").transforms["ProbeToTracker"][:, 0, 3]
+    np.testing.assert_allclose(positions[1:], np.arange(1, 10) + 0.5, atol=1e-3)  # each is half way between two poses; before the first was none
+    code, _, err = run_here(capsys, "--output", tmp_path / "b.mha", "--time-offset", 7)
+    assert code == 2 and "not usable" in err
+
+
+def test_a_sender_without_checksums_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = wire.pack(image("Image_Reference", 1))
+    bare = [wire.pack(StatusMessage("", code=1, subcode=0, name="", text="")), whole[:50] + bytes(8) + whole[58:]]
+    with ScriptedServer(sends(*bare * 5, pause_s=0.01)) as server:
+        code, _, err = run_here(capsys, "--port", server.port, "--output", tmp_path / "a.mha", "--seconds", 0.5)
+    assert code == 2 and "checksums (CRC) are wrong" in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_are_images_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts: list[Any] = [image("Image_Reference", n, timestamp=START_S + n / RATE) for n in range(4)]
+    harmed = wire.pack(parts[1])[:-1] + b"?"
+    parts[1:1] = [harmed, raw("TRANSFORM", bytes(47)), raw("STRING", b"\0\3\0\1\xff"), raw("IMAGE", bytes(80))]
+    with ScriptedServer(sends(*parts)) as server:
+        code, out, _ = run_here(capsys, "--port", server.port, "--output", tmp_path / "a.mha", "--frames", 4)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["frames"], found["lost"], sum(found["dropped"].values())) == (4, 2, 4)
 
 
 def test_seconds_count_from_the_first_frame_and_a_late_server_is_waited_for(tmp_path: Path, sweep: Sweep) -> None:
