@@ -193,7 +193,7 @@ class Worker:
 
     def _on_cancel(self, job: Job | None) -> None:
         step = self._step
-        doing = step.job if step is not None and step.kind == "job" else None
+        doing = step.job if step is not None else None
         for other in [*([doing] if doing is not None else []), *(other for other, _ in self._line)]:
             if job is None or other is job:
                 self._stop(other, Cancelled("Cancelled."))
@@ -240,9 +240,12 @@ class Worker:
             return
         self._step = None
         self._kept.answered(step.operation, step.arguments, value, step.why is None)
-        if step.kind == "job" and step.job is not None:
+        if step.job is not None and (step.kind == "job" or step.why is not None):
             # An answer that comes although the request was cancelled is one that nobody waits for any more.
-            self._finish(step.job, result=value if step.why is None else None, error=step.why)
+            if step.why is not None:
+                self._drop(step.job, step.why)
+            else:
+                self._finish(step.job, result=value)
 
     def _on_error(self, step: Step, error: Exception) -> None:
         if step.job is not None:
@@ -276,10 +279,11 @@ class Worker:
         elif step is not None and now >= step.end_at:
             self._end_child(step.why or Cancelled("Cancelled."))
         elif step is not None and now >= step.deadline:
-            limit = step.job.timeout_s if step.job is not None and step.kind == "job" else self.settings.load_timeout_s
             step.deadline, step.end_at = math.inf, min(step.end_at, now + self.settings.cancel_grace_s)
             if step.why is None:
-                self._ask_to_stop(step, WorkerError(f"{step.operation} was not done after {limit:g} s and was stopped; ask for less, or try again."))
+                self._ask_to_stop(
+                    step, WorkerError(f"{step.operation} was not done after {step.limit_s:g} s and was stopped; ask for less, or try again.")
+                )
 
     def _go_on(self) -> None:
         """Gives the process its next step, if it has none and there is one; starts a process for it."""
@@ -306,7 +310,7 @@ class Worker:
         elif job is not None:
             arguments, volume = self._kept.complete(job.operation, given)
             if volume is not None:
-                self._send("volume", "set_volume", volume, job, self.settings.load_timeout_s)
+                self._send("volume", "set_volume", volume, job, min(self.settings.load_timeout_s, job.timeout_s))
                 return
             self._send("job", job.operation, arguments, job, job.timeout_s)
             job.begun = True
@@ -320,7 +324,7 @@ class Worker:
         except TypeError as error:
             raise WorkerError(f"{operation} cannot be asked for like this: {error}.") from error
         self._child.send({"id": number, "operation": operation, "arguments": plain})
-        self._step = Step(kind, number, operation, arguments, job, time.monotonic() + timeout_s)
+        self._step = Step(kind, number, operation, arguments, job, timeout_s, time.monotonic() + timeout_s)
 
     def _ask_to_stop(self, step: Step, why: Exception) -> None:
         if step.why is None and self._child is not None:

@@ -59,7 +59,7 @@ class Server:
             for message in read_messages(self._requests):
                 self._take(message)
         except ProtocolError as error:
-            print(f"The worker ends: {error}.", file=sys.stderr, flush=True)
+            sys.stderr.write(f"The worker ends: {error}.\n")
             self._exit_code = EXIT_GARBAGE
         self._cancelled.set()
         self._inbox.put(None)

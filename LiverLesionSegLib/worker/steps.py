@@ -29,6 +29,7 @@ class Step:
     operation: str
     arguments: dict[str, Any]
     job: Job | None
+    limit_s: float
     deadline: float
     end_at: float = math.inf
     why: Exception | None = None

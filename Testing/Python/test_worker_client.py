@@ -25,6 +25,8 @@ from LiverLesionSegLib.types import Mask, Surface
 from LiverLesionSegLib.worker import Job, Worker, WorkerSettings
 from LiverLesionSegLib.worker.values import surface_arrays
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc, which this system has not")
+
 SMALL = PhantomSettings(frames=16, image_size=(120, 90), detail=0.25, echogenicity="hypo", lesion_ml=(1.5, 6.0), truth_spacing_mm=1.0)
 MODEL = resource("Resources", "Models", "crlm-ius-crop")
 
