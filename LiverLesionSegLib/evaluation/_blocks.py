@@ -71,7 +71,7 @@ class Figure:
 NUMERIC = re.compile(r"(?:[\s\d.,+−\-–%()/<≥≈]|\bto\b|\bof\b|\bat\b|\de[+−-]?\d)*")
 """Cells of numbers, which are set to the right."""
 
-DENSE = 8
+DENSE = 7
 """Tables of more columns are set smaller."""
 
 Block = Heading | Paragraph | Code | Table | Figure
@@ -89,7 +89,8 @@ pre { background: #f4f6f8; padding: .6rem .9rem; white-space: pre-wrap; overflow
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: #4a5866; padding: .2rem 0 .4rem; caption-side: top; max-width: 100ch }
 td, th { padding: .25rem .7rem; border-bottom: 1px solid #d5dde5; text-align: right; vertical-align: top } th { vertical-align: bottom }
-td.text, th.text { text-align: left } td.text { max-width: 60ch; overflow-wrap: anywhere } td.q { white-space: nowrap }
+td { white-space: nowrap } td.text, th.text { text-align: left }
+td.text { max-width: 60ch; overflow-wrap: anywhere; white-space: normal }
 td:first-child { overflow-wrap: normal; min-width: 5em } td.q span { color: #4a5866 } .theirs { background: #f4f6f8 }
 tr.over th { text-align: center; border-bottom: 1px solid #5b6b7b }
 .dense td, .dense th { padding: .25rem .4rem } .dense { font-size: 12px }

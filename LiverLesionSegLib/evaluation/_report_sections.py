@@ -168,9 +168,8 @@ def again(content: Content) -> list[Block]:
         blocks.append(Code(str(provenance["command"])))
     models = provenance.get("models")
     if isinstance(models, Mapping) and models:
-        keys = list(
-            dict.fromkeys(key for model in models.values() if isinstance(model, Mapping) for key, value in model.items() if plain_text(value))
-        )
+        given = [model for model in models.values() if isinstance(model, Mapping)]
+        keys = list(dict.fromkeys(key for model in given for key, value in model.items() if plain_text(value)))
         rows = tuple((str(name), *(plain_text(model.get(key)) for key in keys)) for name, model in models.items() if isinstance(model, Mapping))
         blocks.append(Table(("Model", *(key.replace("_", " ").capitalize() for key in keys)), rows, "Models and their frozen thresholds."))
     rest = {key: value for key, value in provenance.items() if key not in ("command", "models", "notes", "simulated", TIME)}

@@ -43,9 +43,8 @@ class ResultTable:
         """Where a measure is defined in other than the column's n cases, one sentence each."""
         found = []
         for column in self.own:
-            fewer = [
-                f"{MEASURES[m].title} is defined in {column.counts[m]}" for m in self.measures if m in column.counts and column.counts[m] != column.n
-            ]
+            counts = [(MEASURES[m].title, column.counts[m]) for m in self.measures if m in column.counts]
+            fewer = [f"{title} is defined in {count}" for title, count in counts if count != column.n]
             if fewer:
                 found.append(f"{column.title}: of {column.n} cases with a Dice, {', '.join(fewer)}.")
         return tuple(found)
