@@ -47,9 +47,7 @@ class GuidanceSettings:
     def __post_init__(self) -> None:
         lengths = (self.near_mm, self.hysteresis_mm, self.digits_mm, self.tone_far_s - self.tone_close_s, self.tone_close_s)
         if not all(math.isfinite(value) and value >= 0 for value in lengths):
-            raise InputError(
-                "The guidance's lengths and intervals must be 0 or more, and the sound slower far away than close; correct them."
-            )
+            raise InputError("The guidance's lengths and intervals must be 0 or more, and the sound slower far away than close; correct them.")
 
 
 @dataclass(frozen=True, eq=False)

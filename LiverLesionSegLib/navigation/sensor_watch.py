@@ -122,6 +122,7 @@ class LiverSensorWatch:
         self._last: _Sample | None = None
         self._home: FloatArray | None = None
         self._after_loss = False
+        self._tested_until = -math.inf
         self._slow.clear()
 
     @property
@@ -241,17 +242,19 @@ class LiverSensorWatch:
             return []
         times = np.array([s.time for s in window])
         samples = np.array([s.values for s in window])
-        step = step_at(times, samples, int(np.searchsorted(times, times[-1] - limits.window_s)))
-        if step is None:
-            return []
-        if not self._is_step(step):
-            share = min(1.0, float(times[-1] - times[-2]) / NOISE_MEMORY_S)
-            seen = np.minimum((step.noise_mm, step.noise_deg), 2 * self._noise)  # one odd window does not deafen the watch
-            self._noise = np.sqrt((1 - share) * self._noise**2 + share * seen**2)
+        # a split one sample beside the step shows half of it, so each sample has its turn, however uneven the frames are
+        splits = np.flatnonzero((times > self._tested_until) & (times <= times[-1] - limits.window_s))
+        self._tested_until = float(times[-1]) - limits.window_s
+        steps = [step for split in splits if (step := step_at(times, samples, int(split))) is not None]
+        if not any(self._is_step(step) for step in steps):
+            for step in steps:
+                share = min(1.0, float(times[-1] - times[-2]) / NOISE_MEMORY_S)
+                seen = np.minimum((step.noise_mm, step.noise_deg), 2 * self._noise)  # one odd window does not deafen the watch
+                self._noise = np.sqrt((1 - share) * self._noise**2 + share * seen**2)
             return []
         split = best_split(times, samples)
-        step = step_at(times, samples, split) or step
-        finding = self._jump(step.mm, step.deg, window[split - 1], window[split], window[-1].time)
+        best = step_at(times, samples, split) or max(steps, key=lambda step: step.mm)
+        finding = self._jump(best.mm, best.deg, window[split - 1], window[split], window[-1].time)
         self._go_on_from(list(window)[split:])
         return [finding]
 

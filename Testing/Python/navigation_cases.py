@@ -61,7 +61,6 @@ class Breathing:
     noise_deg: float = 0.15
     hertz: float = 30.0
     shape: int = 1
-    probe: bool = True
 
 
 def breathing_poses(case: Breathing, seconds: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
