@@ -14,7 +14,7 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from . import leaks, packaging, parameter_node, pythonqt, scripted_module
+from . import dialogs, leaks, packaging, parameter_node, pythonqt, scripted_module
 
 _PARTS = ("mrmlScene", "app", "modules", "selfTests", "ScriptedLoadableModule", "parameterNodeWrapper", "i18n", "packaging", "testing")
 _UTIL = (
@@ -51,7 +51,7 @@ class Desktop:
     """The stand-in while it is in place. Tests read `messages`, `installs`, `slot_errors`, and set `answers`, `file_answers`, `testing`.
 
     `messages` has (kind, text) for everything that was shown in a box; `answers` and `file_answers` are what the next boxes and file dialogs
-    return, an empty list means OK and no file. Use as a context manager, or call `close()`.
+    return, an empty list means OK and no file (`dialogs.py`). Use as a context manager, or call `close()`.
     """
 
     def __init__(self) -> None:
@@ -154,10 +154,7 @@ class Desktop:
         util.moduleNames = lambda: self.module_manager.modulesNames()
         util.modulePath = lambda name: getattr(self.modules, name.lower()).path
         self.selected = ""
-        dialogs = self.qt.QFileDialog
-        for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):
-            setattr(dialogs, name, staticmethod(self._file_dialog))
-        dialogs.getOpenFileNames = staticmethod(lambda *arguments: [path for path in [self._file_dialog(*arguments)] if path])
+        dialogs.answer_dialogs(self)
 
     def _translate(self, text: str, context: str | None = None) -> str:
         self.translated.append(text)
@@ -185,10 +182,6 @@ class Desktop:
         if self.answers:
             return self.answers.pop(0)
         return self.qt.QMessageBox.Ok if buttons & self.qt.QMessageBox.Ok else self.qt.QMessageBox.Yes
-
-    def _file_dialog(self, *arguments: Any) -> str:
-        self.messages.append(("file dialog", str(arguments[1]) if len(arguments) > 1 else ""))
-        return self.file_answers.pop(0) if self.file_answers else ""
 
     def load_module(self, path: str | Path) -> Any:
         """Load a scripted module file as Slicer would and open its panel; returns the XWidget. Its folder is appended to sys.path."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from typing import Any
 
 from PySide6 import QtWidgets
@@ -50,10 +52,8 @@ class SceneObserver:
     """Calls `changed(kind, node)` when nodes come, go or are renamed, and once after the scene was loaded or closed. `stop()` ends it."""
 
     def __init__(self, scene: Any, changed: Any) -> None:
-        import vtk
-
         slicer = _slicer()
-        self._changed = changed
+        self._changed = weakref.WeakMethod(changed)
         self._tags = []
         kinds = {
             slicer.vtkMRMLScene.NodeAddedEvent: "added",
@@ -62,17 +62,38 @@ class SceneObserver:
             slicer.vtkMRMLScene.EndBatchProcessEvent: "batch",
         }
         for event, kind in kinds.items():
+            self._tags.append((scene, scene.AddObserver(event, self._call_with_node(kind) if kind != "batch" else self._call_without)))
 
-            @vtk.calldata_type(vtk.VTK_OBJECT)
-            def call(caller: Any, name: str, node: Any, kind: str = kind) -> None:
-                self._changed(kind, node)
+    def _call_with_node(self, kind: str) -> Any:
+        import vtk
 
-            self._tags.append((scene, scene.AddObserver(event, call if kind != "batch" else lambda caller, name: self._changed("batch", None))))
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def call(caller: Any, event: str, node: Any) -> None:
+            self._tell(kind, node)
+
+        return call
+
+    def _call_without(self, caller: Any, event: str) -> None:
+        self._tell("batch", None)
+
+    def _tell(self, kind: str, node: Any) -> None:
+        changed = self._changed()
+        if changed is not None:
+            changed(kind, node)
 
     def stop(self) -> None:
         for scene, tag in self._tags:
             scene.RemoveObserver(tag)
         self._tags.clear()
+
+
+def _let_go(held: dict[str, Any], *destroyed: Any) -> None:
+    """Stop observing; `held` outlives the widget."""
+    if held.get("observer") is not None:
+        held["observer"].stop()
+    if held.get("name") is not None:
+        held["name"][0].RemoveObserver(held["name"][1])
+    held.clear()
 
 
 @as_listed
@@ -81,7 +102,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._scene = self._observer = self._node = self._renamed = None
+        self._scene = self._node = None
+        self._held: dict[str, Any] = {}
         self._nodes: list[Any] = []
         self._attributes: list[tuple[str, str, str | None]] = []
         self._labels: dict[str, str] = {}
@@ -92,14 +114,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
         row(self).addWidget(self._combo)
         self._combo.activated.connect(self._chosen)
-        self.destroyed.connect(self._forget)
+        self.destroyed.connect(partial(_let_go, self._held))
         self._fill()
-
-    def _forget(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer = None
-        self._watch_name(None)
 
     def _fits(self, node: Any) -> bool:
         types = self.nodeTypes or []
@@ -151,13 +167,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             emit(self, "currentNodeIDChanged(QString)", node.GetID() if node is not None else "")
 
     def _watch_name(self, node: Any) -> None:
-        if self._renamed is not None:
-            self._renamed[0].RemoveObserver(self._renamed[1])
-            self._renamed = None
-        if node is not None:
-            self._renamed = (node, node.AddObserver("ModifiedEvent", self._name_changed))
+        if self._held.get("name") is not None:
+            self._held["name"][0].RemoveObserver(self._held["name"][1])
+        itself = weakref.ref(self)
+        self._held["name"] = (
+            (node, node.AddObserver("ModifiedEvent", lambda n, event: itself() and itself()._name_changed(n))) if node is not None else None
+        )
 
-    def _name_changed(self, node: Any, event: str) -> None:
+    def _name_changed(self, node: Any) -> None:
         if node in self._nodes:
             index = self._nodes.index(node) + self._offset
             if self._combo.itemText(index) != (node.GetName() or ""):
@@ -222,10 +239,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setMRMLScene(self, scene: Any) -> None:
         if scene is self._scene:
             return
-        if self._observer is not None:
-            self._observer.stop()
+        if self._held.get("observer") is not None:
+            self._held["observer"].stop()
         self._scene = scene
-        self._observer = SceneObserver(scene, self._changed) if scene is not None else None
+        self._held["observer"] = SceneObserver(scene, self._changed) if scene is not None else None
         self._fill()
 
     def currentNode(self) -> Any:

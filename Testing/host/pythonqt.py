@@ -10,7 +10,6 @@ import logging
 import sys
 import traceback
 import types
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,7 +27,6 @@ slot_errors: list[str] = []
 loading: list[str] = []
 """Files that are being loaded: PySide6's QUiLoader then sets the children as attributes of the top widget, which PythonQt does not."""
 
-_connections: dict[int, tuple[weakref.ref, list[Connection]]] = {}
 _qt_classes: set[type] = set()
 
 
@@ -64,17 +62,9 @@ def normalised(signature: str) -> str:
     return bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode() if "*" not in signature else signature.replace(" ", "")
 
 
-def _forget(key: int, reference: weakref.ref) -> None:
-    _connections.pop(key, None)
-
-
 def connections_of(sender: QtCore.QObject) -> list[Connection]:
     """Live connections to Python callables that were made through this module on `sender`."""
-    entry = _connections.get(id(sender))
-    if entry is None or entry[0]() is not sender:
-        entry = (weakref.ref(sender, partial(_forget, id(sender))), [])
-        _connections[id(sender)] = entry
-    return entry[1]
+    return sender.__dict__.setdefault("_host_connections", [])
 
 
 class BoundSignal:
@@ -176,7 +166,8 @@ def connect(sender: QtCore.QObject, signal: str, target: Any, slot: str | None =
         raise AttributeError(f"{type(sender).__name__} has no signal {signal}")
     connection = Connection(signature, target)
     if signature not in host_signatures(type(sender), signature.split("(")[0]):
-        connection.handle = original_connect(sender, QtCore.SIGNAL(signature), connection.__call__)
+        # a function, since PySide6 refers to bound methods weakly, and PythonQt keeps what it was given
+        connection.handle = original_connect(sender, QtCore.SIGNAL(signature), lambda *arguments: connection(*arguments))
     connections_of(sender).append(connection)
     return True
 
