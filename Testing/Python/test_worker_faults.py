@@ -124,10 +124,11 @@ def test_what_hangs_is_ended_with_its_children_and_restarted(settings: WorkerSet
 def test_prints_of_libraries_do_not_reach_the_pipe(settings: WorkerSettings, tmp_path: Path) -> None:
     with Worker(settings) as worker:
         worker.start(environment=site_package(tmp_path / "site", PRINTING))
+        started(worker)
+        lines = [event.text for event in worker.poll() if event.kind == "log"]
+        assert "hello from a site package" in lines
         assert worker.request("grow", {"volume": a_volume(), "box": a_box()}).wait(PATIENCE_S)["volume_ml"] > 0
-        lines: list[str] = []
         assert until(lambda: bool(lines.extend(e.text for e in worker.poll() if e.kind == "log")) or {"noise", "more noise"} <= set(lines))
-    assert "hello from a site package" in lines
 
 
 def test_a_full_disk_on_either_side_is_a_sentence(settings: WorkerSettings, tmp_path: Path) -> None:
