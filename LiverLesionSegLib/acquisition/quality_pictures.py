@@ -146,7 +146,7 @@ def _dress(plot: Any, points: FloatArray) -> None:
     plot.set_xlim(middle[0] - half[0], middle[0] + half[0])
     plot.set_ylim(middle[1] - half[1], middle[1] + half[1])
     plot.set_zlim(middle[2] + half[2], middle[2] - half[2])
-    plot.set_box_aspect(half, zoom=0.92)
+    plot.set_box_aspect(half, zoom=0.86)
     plot.view_init(elev=18, azim=-50)
     for axis, name in ((plot.xaxis, "along the sweep (mm)"), (plot.yaxis, "across the image (mm)"), (plot.zaxis, "deep (mm)")):
         axis.set_label_text(name, color=INK, fontsize=9)
@@ -179,6 +179,7 @@ def _draw_timeline(
     plot.set_xlim(-0.045 * frames, frames - 0.5)
     plot.set_ylim(0, top + row * (len(listed) + 0.4))
     plot.set_yticks([tick for tick in plot.get_yticks() if 0 <= tick <= top])
+    plot.patch.set_visible(False)  # it would cover what hangs down from the axes above
     plot.set_ylabel("speed (mm/s)", color=INK, fontsize=9, loc="bottom")
     plot.set_xlabel("frame", color=INK, fontsize=9)
     plot.tick_params(colors=INK, labelsize=8)

@@ -16,7 +16,7 @@ from LiverLesionSegLib.acquisition.quality_pictures import draw_coverage, draw_t
 from LiverLesionSegLib.cli import main
 from LiverLesionSegLib.phantom import PhantomSettings, simulate_case, write_case
 from LiverLesionSegLib.sweep import write_sweep
-from LiverLesionSegLib.types import Box
+from LiverLesionSegLib.types import Box, Quality, Sweep
 
 FIELDS = {"kind", "severity", "first_frame", "last_frame", "value", "limit", "advice"}
 
@@ -85,6 +85,36 @@ def test_a_trajectory_of_tracker_data_alone(capsys: pytest.CaptureFixture[str], 
     assert (code, set(found["outputs"])) == (0, {"trajectory"})
     assert "coverage" not in found
     assert [p.name for p in tmp_path.iterdir()] == ["trajectory.png"]
+
+
+def shapes_of_sweeps() -> dict[str, Sweep]:
+    """A straight one, a long one, and a tilt on one spot, whose axes are of very different lengths."""
+    straight = good()
+    probe, tilt = np.array(straight.transforms["ProbeToTracker"]), np.array(straight.transforms["ProbeToTracker"])
+    probe[:, :3, 3] = probe[:1, :3, 3] + 4 * (probe[:, :3, 3] - probe[:1, :3, 3])
+    tilt[:, :3, 3] = 0
+    for n, angle in enumerate(np.radians(np.linspace(-25, 25, len(tilt)))):
+        tilt[n, :3, :3] = [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
+    names = {"straight": straight.transforms["ProbeToTracker"], "long": probe, "tilt": tilt}
+    return {name: replace(straight, transforms={**straight.transforms, "ProbeToTracker": poses}) for name, poses in names.items()}
+
+
+@pytest.mark.parametrize("name", shapes_of_sweeps())
+def test_labels_of_the_trajectory_are_whole_and_apart(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), path.write_bytes(b"")))
+    sweep = shapes_of_sweeps()[name]
+    draw_trajectory(tmp_path / "trajectory.png", sweep, CALIBRATION, Quality(len(sweep), "pass", ()))
+    (figure,) = drawn
+    figure.canvas.draw()
+    trajectory, timeline = figure.axes
+    below = timeline.get_tightbbox().y1
+    for axis in (trajectory.xaxis, trajectory.yaxis, trajectory.zaxis):
+        label = axis.label.get_window_extent()
+        assert label.x0 > 0 and label.y0 > below, axis.label.get_text()
+        assert label.y1 < figure.bbox.height and label.x1 < 0.62 * figure.bbox.width
 
 
 @pytest.mark.parametrize("what", ["one usable frame", "no times", "no findings", "turned box", "nothing seen", "many findings"])
