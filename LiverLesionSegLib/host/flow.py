@@ -1,0 +1,281 @@
+"""The six steps in one hand: what each shows, what comes next, and what ends with the scene or the module. Ticked by one timer, it never waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import Cancelled, InputError, OutputError, SceneError
+from ..scene.trust import clear_patient
+from ..types import Box, Volume
+from ..worker.client import Worker
+from ..worker.settings import WorkerSettings
+from .background import Background
+from .boxing import Boxing
+from .case_nodes import CaseNodes
+from .link import Link
+from .log import Log
+from .navigating import Navigating
+from .reviewing import Accepted, Reviewing
+from .segmenting import GROWING, LesionResult, Segmenting, same_box
+from .state import ATTENTION, READY, RUNNING, Said, StepState
+from .sweeps import SweepResult, Sweeps
+
+STEPS = ("connect", "sweep", "box", "segment", "review", "navigate")
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """python, environment: of the worker, None for this process's. automatic: segment by itself once the box has been still for a moment."""
+
+    python: str | None = None
+    environment: Mapping[str, str] | None = None
+    worker: WorkerSettings | None = None
+    automatic: bool = True
+
+
+class Flow:
+    """Made by the module's logic, one for a scene. All methods are for the main thread; what a button does goes through `do`."""
+
+    def __init__(self, scene: Any, settings: FlowSettings | None = None) -> None:
+        self.settings = settings or FlowSettings()
+        self.automatic = self.settings.automatic
+        self.scene = scene
+        self.log = Log()
+        self.background = Background()
+        self._worker: Worker | None = None
+        self.worker_said: str = ""
+        self.problem: Said | None = None
+        self.problem_details = ""
+        self.nodes = CaseNodes(scene)
+        self.link = Link(self.background, self.log)
+        self.sweeps = Sweeps(self.link, self.worker, self.background, self.nodes, self.log, self._new_volume)
+        self.boxing = Boxing(self.link, self.nodes, self.log)
+        self.segmenting = Segmenting(self.worker, self.background, self.nodes, self.log, self._new_lesion)
+        self.reviewing = Reviewing(self.background, self.nodes, self.log, self._accepted)
+        self.navigating = Navigating(self.link, self.background, self.nodes, self.log)
+        self.connection: Callable[[], None] | None = None
+        self._tried: Box | None = None
+        self._closed = False
+
+    def worker(self) -> Worker:
+        """The one warm process, started when it is first needed."""
+        if self._worker is None:
+            from .python import slicer_python
+
+            self._worker = Worker(self.settings.worker)
+            self._worker.start(self.settings.python or slicer_python(), self.settings.environment)
+        return self._worker
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Of the worker process, while there is one."""
+        return self._worker.pid if self._worker is not None else None
+
+    def do(self, action: Callable[[], Any], what: str = "") -> bool:
+        """Do what a person asked for; what the library refuses becomes the problem that is shown. Whether it was done."""
+        self.problem = None
+        try:
+            action()
+        except Cancelled:
+            return False
+        except InputError as error:
+            self.complain(str(error), what)
+            return False
+        return True
+
+    def complain(self, text: str, what: str = "") -> None:
+        """Show a sentence of the library as the problem at hand."""
+        self.problem = Said("error", {"text": text})
+        self.problem_details = what
+        self.log.add(f"{what}: {text}" if what else text, problem=True)
+
+    def act(self, code: str) -> bool:
+        """Do what an action's code stands for."""
+        actions: dict[str, Callable[[], Any]] = {
+            "connect": self._connect,
+            "disconnect": self.disconnect,
+            "start_sweep": lambda: self.sweeps.start(),
+            "stop_sweep": self.sweeps.stop,
+            "place_box": self.boxing.place_in_middle,
+            "segment": self.segment,
+            "grow": self.grow,
+            "accept": lambda: self.reviewing.accept(self.sweeps.result, self.sweeps.patient),
+            "navigate": self.navigating.start,
+            "stop_navigation": self.navigating.stop,
+            "confirm_sensor": lambda: self.navigating.confirm("confirmed on the panel"),
+        }
+        return code in actions and self.do(actions[code], code)
+
+    def _connect(self) -> None:
+        if self.connection is not None:
+            self.connection()
+
+    def disconnect(self) -> None:
+        """Close the connection. Raises OutputError while a sweep is being recorded."""
+        if self.sweeps.recording:
+            raise OutputError("A sweep is being recorded; stop it first.")
+        self.link.disconnect()
+        self.navigating.clear_live()
+
+    def segment(self) -> None:
+        """Segment in the box by the model."""
+        self._tried = self._need_box()
+        self.segmenting.segment(self._tried)
+
+    def grow(self) -> None:
+        """Segment in the box by region growing from the seeds that are placed, or from the box's centre."""
+        from ..scene.nodes import seeds_from_node
+
+        self._tried = self._need_box()
+        node = self.nodes.seeds()
+        self.segmenting.grow(self._tried, seeds_from_node(node) if node is not None else None)
+
+    def _need_box(self) -> Box:
+        if self.boxing.box is None:
+            raise SceneError("There is no box yet; draw it around the lesion first.")
+        return self.boxing.box
+
+    def cancel(self) -> None:
+        """Stop whatever runs and can be stopped; a recording is not, it has its own button."""
+        self.sweeps.cancel()
+        self.segmenting.cancel()
+        if self.link.session is not None and self.link.frame is None and not self.sweeps.busy:
+            self.link.disconnect()
+
+    def use_volume(self, volume: Volume, name: str) -> None:
+        """Work on a volume from a file or another module instead of a sweep's."""
+        if self.sweeps.busy:
+            raise OutputError("A sweep is in work; wait, or stop it first.")
+        self.sweeps.result = None
+        self.nodes.show_volume(volume, name, self.sweeps.patient)
+        self._take_volume(volume)
+
+    def set_folder(self, folder: str | Path) -> None:
+        """Where sweeps, accepted lesions and their table go."""
+        self.sweeps.folder = self.reviewing.folder = Path(folder)
+
+    def new_patient(self, name: str) -> None:
+        """Nothing of the patient before stays in the scene; files stay. Raises OutputError while a sweep is in work."""
+        if self.sweeps.busy:
+            raise OutputError("A sweep is in work; stop it before the next patient.")
+        clear_patient(self.scene)
+        self.scene_closed()
+        self.sweeps.patient = name
+
+    def scene_closed(self) -> None:
+        """Nothing of the scene is there any more. A recording goes on, and comes into the new scene."""
+        self.nodes.forget()
+        self.sweeps.forget()
+        self._take_volume(None)
+        self.navigating.forget()
+        self.problem = None
+
+    def scene_opened(self) -> None:
+        """Take up the case of a scene that was loaded: its volume and box; the lesion stays as it was saved, and can be found anew."""
+        volume = self.nodes.restore()
+        if volume is not None:
+            self.sweeps.result = None
+            self._take_volume(volume)
+            self.log.add(f"the case {self.nodes.sweep} was taken up from the scene")
+
+    def _take_volume(self, volume: Volume | None) -> None:
+        self._tried = None
+        self.boxing.begin(volume)
+        self.segmenting.begin(volume)
+        self.reviewing.begin(None)
+        self.navigating.new_sweep()
+
+    def _new_volume(self, result: SweepResult) -> None:
+        self._take_volume(result.volume)
+
+    def _new_lesion(self, result: LesionResult | None) -> None:
+        self.reviewing.begin(result)
+        self.navigating.lesion_changed(result.surface if result is not None else None)
+
+    def _accepted(self, accepted: Accepted) -> None:
+        if accepted.corrected:
+            self.navigating.lesion_changed(accepted.surface)
+
+    def tick(self) -> None:
+        """One turn: what has come from the network, the worker and the background is taken, and shown where it belongs."""
+        if self._closed:
+            return
+        self.background.poll()
+        fresh, arrived = self.link.tick()
+        if self._worker is not None:
+            for event in self._worker.poll():
+                if event.kind in ("log", "error"):
+                    self.log.add(event.text, problem=event.kind == "error")
+                    self.worker_said = event.text if event.kind == "error" else self.worker_said
+        self.sweeps.tick()
+        self.boxing.tick()
+        self.segmenting.tick()
+        self.navigating.tick(fresh, arrived)
+        self._segment_by_itself()
+
+    def _segment_by_itself(self) -> None:
+        box = self.boxing.box
+        if not self.automatic or box is None or not self.boxing.settled or (self.boxing.seen or 0.0) < 0.5:
+            return
+        if self._tried is None or not same_box(self._tried, box):
+            result = self.segmenting.result
+            grown = result is not None and result.method == GROWING
+            self.do(self.grow if grown else self.segment, "segment")
+            self._tried = box
+
+    def states(self) -> dict[str, StepState]:
+        """Step -> how it stands, in their order."""
+        return {
+            "connect": self.link.state(),
+            "sweep": self.sweeps.state(),
+            "box": self.boxing.state(),
+            "segment": self.segmenting.state(self.boxing.box),
+            "review": self.reviewing.state(),
+            "navigate": self.navigating.state(),
+        }
+
+    def next(self, states: Mapping[str, StepState] | None = None) -> tuple[str, str]:
+        """(step, code of its action) that comes next; "" as action while something runs, or where all is done."""
+        found = dict(states or self.states())
+        if self.sweeps.recording:
+            return "sweep", "stop_sweep"
+        if found["navigate"].action == "confirm_sensor":
+            return "navigate", "confirm_sensor"
+        for name in ("sweep", "segment", "review"):
+            if found[name].state == RUNNING:
+                return name, ""
+        if self.boxing.volume is None:
+            if found["connect"].state in (READY, RUNNING) or (found["connect"].state == ATTENTION and found["connect"].action):
+                return "connect", found["connect"].action
+            return ("sweep", found["sweep"].action) if found["sweep"].action else ("connect", found["connect"].action)
+        if found["sweep"].said.code == "sweep.refused" and self.boxing.box is None:
+            return "sweep", found["sweep"].action
+        for name in ("box", "segment", "review", "navigate"):
+            if found[name].action:
+                return name, found[name].action
+        return "navigate", ""
+
+    def close(self, wait_s: float = 0.0) -> None:
+        """End processes, threads and the connection. A recording that goes on stays on disk, whole but for the last frames."""
+        if self._closed:
+            return
+        self._closed = True
+        self.link.close()
+        self.background.close()
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def wait(self, until: Callable[[], bool], seconds: float = 60.0) -> bool:
+        """For scripts and tests without an event loop: tick until something holds; whether it does."""
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                return False
+            self.tick()
+            time.sleep(0.01)
+        return True
