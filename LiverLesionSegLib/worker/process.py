@@ -21,6 +21,7 @@ from .protocol import LARGEST_REQUEST, ArrayFolder, ProtocolError, from_line, re
 
 LIBRARY_PARENT = Path(__file__).resolve().parents[2]
 LAST_WORDS, LONGEST_LINE = 60, 2000
+EXIT_SECONDS = 5.0
 CRASHES = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"}
 
 
@@ -82,7 +83,6 @@ class Child:
             with contextlib.suppress(OSError):
                 self._stream(self._process.stdin).close()
             self._threads[0].join(grace_s)
-        # Before anyone collects the exit code: until then the number is this process's, and its group's, for sure.
         self._kill_group()
         code = self._process.wait()
         for thread in self._threads:
@@ -102,6 +102,9 @@ class Child:
 
     def end_sentence(self, garbage: str, doing: str) -> str:
         """Ends what is left of a process that ended by itself, and says how it did, while it was `doing` something. garbage: what it sent last."""
+        if not garbage:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it closes its side a little before it is gone, and must not be killed in between
+                self._process.wait(EXIT_SECONDS)
         code = self.end()
         how = f"was ended, since it sent what is no message ({garbage})" if garbage else how_it_ended(code)
         then = "" if doing == "to start" else " It starts again with the next request."
@@ -159,7 +162,7 @@ def how_it_ended(code: int) -> str:
     try:
         name = signal.Signals(number).name
     except ValueError:
-        return f"ended with exit code {code if code >= -1 else hex(code & 0xFFFFFFFF)}"
+        return f"ended with exit code {code if code < 256 else hex(code)}"
     if name == "SIGKILL":
         return "was ended by SIGKILL, perhaps for want of memory"
     return f"crashed in compiled code ({name})" if name in CRASHES else f"was ended by {name}"
