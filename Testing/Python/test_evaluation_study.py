@@ -12,17 +12,21 @@ import pytest
 from cohort_cases import SHAPE, a_grid, a_volume, write_labels
 from evaluation_studies import CHEAP, edit_table, the_study, write_model, write_study
 
+from LiverLesionSegLib import evaluation
 from LiverLesionSegLib.cohort import Case, case_box, load_case, probability_of, read_cases
+from LiverLesionSegLib.commands.shipped_model import DEFAULT_MODEL
 from LiverLesionSegLib.errors import InputError, ModelError
-from LiverLesionSegLib.evaluation.curves import VoxelCurves, curves_of
+from LiverLesionSegLib.evaluation import study
+from LiverLesionSegLib.evaluation.curves import VoxelCurves
 from LiverLesionSegLib.evaluation.measures import measures_of
-from LiverLesionSegLib.evaluation.methods import EllipsoidMethod, GivenMasks, GrowingMethod, network_method
+from LiverLesionSegLib.evaluation.methods import EllipsoidMethod, GivenMasks, GrowingMethod, NetworkMethod, network_method
 from LiverLesionSegLib.evaluation.one_case import StudySettings
 from LiverLesionSegLib.evaluation.results import MEASURES
 from LiverLesionSegLib.evaluation.study import WorkSettings, evaluate_cohort
 from LiverLesionSegLib.files.volumes import write_array
 from LiverLesionSegLib.geometry import grid_from_axes, sub_grid
 from LiverLesionSegLib.segmentation import apply_threshold, embed, inscribed_ellipsoid
+from LiverLesionSegLib.types import Threshold
 
 
 def test_methods_stand_side_by_side(tmp_path: Path) -> None:
@@ -91,8 +95,19 @@ def test_networks_are_judged_over_the_whole_volume_and_every_voxel_is_counted(tm
             assert result.model_id == predictor.bundle.model_id and result.threshold == 0.5 and result.device == "cpu"
             assert {"crop", "forward", "threshold"} <= set(result.seconds)
             assert np.array_equal(found.picture(case.name).masks[name].array, mask.array)
-        kept = curves_of(found.counts()[name])
+        kept = found.curves()[name]
+        assert found.thresholds()[name] == 0.5
         assert np.array_equal(kept.lesion, curves.lesion) and np.array_equal(kept.background, curves.background)
+
+
+def test_where_the_software_lies_is_not_said(tmp_path: Path) -> None:
+    shipped = NetworkMethod("m", DEFAULT_MODEL.absolute(), "id", Threshold(0.5, "id", "path", "by hand"))
+    own = replace(shipped, folder=tmp_path / "mine")
+    assert [study._model(method, str(tmp_path))["path"] for method in (shipped, own)] == ["Resources/Models/crlm-ius-crop", "mine"]
+
+
+def test_what_the_package_names_is_there() -> None:
+    assert all(getattr(evaluation, name) is not None for name in evaluation.__all__)
 
 
 def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
