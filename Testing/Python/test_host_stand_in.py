@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
 pytest.importorskip("PySide6", reason="the stand-in for the desktop needs PySide6-Essentials")
@@ -182,6 +183,32 @@ def test_the_panel_is_driven_by_clicks(panel, desktop, tmp_path):
     assert panel.ui.inputButton.sizeHint().height() < full
     assert grab(panel.parent, tmp_path / "panel.png", 400, 300).read_bytes().startswith(b"\x89PNG")
     assert desktop.slot_errors == []
+
+
+def test_the_window_draws_the_nodes(panel, desktop, tmp_path):
+    import vtk
+
+    slicer = desktop.slicer
+    ball = vtk.vtkSphereSource()
+    ball.SetRadius(30.0)
+    ball.Update()
+    model = desktop.scene.AddNewNodeByClass("vtkMRMLModelNode", "ball")
+    model.SetAndObservePolyData(ball.GetOutput())
+    model.CreateDefaultDisplayNodes()
+    model.GetDisplayNode().SetColor(1.0, 0.1, 0.1)
+    desktop.layout_manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUp3DView)
+    window = desktop.show(700, 400, panel_width=300)
+    assert set(window.draw(reset_cameras=True)) == {"1"}
+    image = matplotlib.image.imread(window.save(tmp_path / "window.png"))
+    assert image.shape[:2] == (400, 700)
+    red = (image[..., 0] > 0.4) & (image[..., 1] < 0.2)
+    assert red[:, 300:].mean() > 0.05
+    assert red[:, :300].mean() < 0.01
+    desktop.layout_manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    desktop.process()
+    assert set(window.draw()) == {"1", "Red", "Yellow", "Green"}
+    click(panel.ui.runButton)
+    assert panel.ui.resultLabel.text == "1.00"
 
 
 def test_parameters_are_in_the_scene_and_checked(panel, desktop):

@@ -72,6 +72,7 @@ class Desktop:
         self.testing = False
         self.render_pauses = 0
         self.loaded: list[Any] = []
+        self.window: Any = None
         pythonqt.slot_errors.clear()
         self.slot_errors = pythonqt.slot_errors
         self.folder = Path(tempfile.mkdtemp(prefix="host-desktop-"))
@@ -223,6 +224,9 @@ class Desktop:
     def unload(self) -> None:
         """Leave and clean up every loaded module, as at the application's end."""
         self.select("")
+        if self.window is not None:
+            self.window.take_down()
+            self.window = None
         for module in self.loaded:
             widget = module._representation.__dict__["_self"]
             pythonqt.emit(self.module_manager, "moduleAboutToBeUnloaded(QString)", module.name)
@@ -235,6 +239,18 @@ class Desktop:
         self.loaded.clear()
         self.app.processEvents()
         self.app.sendPostedEvents(None, self.qt.QEvent.DeferredDelete.value)
+
+    def show(self, width: int = 1280, height: int = 800, panel_width: int = 430) -> Any:
+        """Show the selected module's panel in a window with the views of the layout (`window.py`); the same window until `unload()`."""
+        from .window import DesktopWindow
+
+        if self.window is None:
+            panel = next(module._representation for module in self.loaded if module.name == self.selected)
+            self.window = DesktopWindow(self, panel, panel_width)
+        self.window.resize(width, height)
+        self.window.show()
+        self.process()
+        return self.window
 
     def process(self, seconds: float = 0.0, until: Callable[[], bool] | None = None) -> bool:
         """Run the event loop for some seconds, or until a condition holds; whether it held."""

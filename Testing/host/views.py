@@ -1,10 +1,10 @@
-"""Layout manager and views: real layout, slice and view nodes and logics; the views count renders instead of drawing."""
+"""Layout manager and views: real layout, slice and view nodes and logics; a view is drawn when the window is asked to."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from .listed import as_listed
 from .node_selector import qMRMLWidget
@@ -13,13 +13,20 @@ from .pythonqt import emit
 
 @as_listed
 class ctkVTKAbstractView(QtWidgets.QWidget):
-    """A view without a picture; `_renders` counts what was asked for."""
+    """A view that is drawn when the stand-in's window is asked to; `_renders` counts what was asked for."""
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._node = self._window = None
+        self._node = self._window = self._image = None
         self._renders = 0
         self._paused = 0
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        painter = QtGui.QPainter(self)
+        painter.fillRect(self.rect, QtGui.QColor("#20242c"))
+        if self._image is not None:
+            painter.drawImage(self.rect, self._image)
+        painter.end()
 
     def scheduleRender(self) -> None:
         self._renders += not self._paused
@@ -105,9 +112,8 @@ def _dress(widget: QtWidgets.QWidget, view: QtWidgets.QWidget, text: str) -> Non
     label = QtWidgets.QLabel(f" {text}")
     layout.addWidget(label)
     layout.addWidget(view, 1)
-    view.setStyleSheet("background: #20242c;")
-    view.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
-    view.setMinimumSize(160, 120)
+    label.setFixedHeight(18)
+    view.setMinimumSize(80, 60)
 
 
 @as_listed
@@ -202,7 +208,7 @@ class qMRMLSliceWidget(qMRMLAbstractViewWidget):
 
 @as_listed
 class qMRMLLayoutManager(QtCore.QObject):
-    """Keeps one widget per view node that the real layout logic asks for; the layouts themselves are not drawn."""
+    """Keeps one widget per view node that the real layout logic asks for."""
 
     def __init__(self, desktop: Any) -> None:
         super().__init__()
@@ -240,6 +246,7 @@ class qMRMLLayoutManager(QtCore.QObject):
                 widget._logic.SetSliceNode(node)
                 self._slice_logics.AddItem(widget._logic)
                 widget.setMRMLSliceNode(node)
+                widget.findChild(QtWidgets.QLabel).setText(f" {name}")
                 self._slices[name] = widget
             elif node.IsA("vtkMRMLViewNode") and name not in self._views:
                 widget = qMRMLThreeDWidget()
