@@ -114,26 +114,27 @@ def make_navigation_live(seed: int = 11) -> None:
     unseen = Volume(np.zeros(shape, np.uint8), case.truth.grid, np.ones(shape, np.float32))  # the volume is not in this picture
     with headless_scene() as world:
         scene = world.scene
-        with view_3d(scene, (840, 720)) as space:
+        with view_3d(scene, (700, 620)) as space:
+            space.window.SetMultiSamples(4)
             nodes = build_scene(
                 scene, volume=unseen, surface=lesion, margin=margin_surface(lesion), sweep_name="Sweep", patient_name="Patient", poses=poses
             )
             navigation = navigation_nodes(scene, nodes, poses)
             show_moment(navigation, case.sweep.images[number], pose)
             needle = np.eye(4)
-            needle[:3, 2] = -0.72 * right + 0.62 * down - 0.32 * normal
+            needle[:3, 2] = -0.74 * right + 0.55 * down + 0.38 * normal
             needle[:3, 2] /= np.linalg.norm(needle[:3, 2])
             needle[:3, 0] = np.cross(down, needle[:3, 2]) / np.linalg.norm(np.cross(down, needle[:3, 2]))
             needle[:3, 1] = np.cross(needle[:3, 2], needle[:3, 0])
-            needle[:3, 3] = centre - 30.0 * needle[:3, 2]
+            needle[:3, 3] = centre - 34.0 * needle[:3, 2]
             instrument_node(scene, tool_transform(scene, "NeedleToReference", needle, parent=nodes.reference), "Needle", np.eye(4))
             reading = Guidance(SurfaceDistance(lesion)).update(needle[:3, 3])
             show_distance(navigation, reading, needle[:3, 3])
-            towards = 0.80 * normal + 0.45 * right - 0.40 * down
+            towards = -0.84 * normal + 0.38 * right - 0.38 * down
             camera = scene.GetFirstNodeByClass("vtkMRMLCameraNode")
-            focus = centre - 6.0 * down + 8.0 * right
+            focus = centre - 17.0 * down + 8.0 * right
             camera.SetFocalPoint(*focus)
-            camera.SetPosition(*(focus + 260.0 * towards))
+            camera.SetPosition(*(focus + 205.0 * towards))
             camera.SetViewUp(*-down)
             space.node.SetBackgroundColor(0.05, 0.06, 0.08)
             space.node.SetBackgroundColor2(0.13, 0.16, 0.20)
@@ -141,11 +142,11 @@ def make_navigation_live(seed: int = 11) -> None:
             corner = vtk.vtkCornerAnnotation()
             show_in_corner(corner, navigation.guidance, reading)
             space.renderer.AddViewProp(corner)
-            with slice_view(navigation.slice_node, (520, 720)) as live:
+            with slice_view(navigation.slice_node, (500, 620)) as live:
                 navigation.fitted = False
                 show_moment(navigation, case.sweep.images[number], pose)
-                both = np.concatenate([space.picture(), np.full((720, 4, 3), 60, np.uint8), live.picture()], axis=1)
-    Image.fromarray(both).quantize(256, dither=Image.Dither.NONE).save(PICTURES / "navigation_live.png", optimize=True)
+                both = np.concatenate([space.picture(), np.full((620, 4, 3), 60, np.uint8), live.picture()], axis=1)
+    Image.fromarray(both).save(PICTURES / "navigation_live.png", optimize=True)
 
 
 def run(words: list[object], fine: tuple[int, ...] = (0,)) -> None:

@@ -20,6 +20,8 @@ _HOME = {
     "segmentation_node": "lesion",
     "surface_from_node": "lesion",
     "surface_node": "lesion",
+    "update_segmentation_node": "lesion",
+    "update_surface_node": "lesion",
     "ImagePoses": "tools",
     "image_plane_node": "tools",
     "image_poses": "tools",

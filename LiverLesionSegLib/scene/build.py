@@ -13,6 +13,7 @@ from .hierarchy import clear_sweep, is_retired, nodes_of, place, retire_sweep, s
 from .lesion import MARGIN_COLOR, segmentation_node, surface_node
 from .nodes import PATIENT, ROLE, SWEEP, WEIGHT_REFERENCE, Node, Scene, box_node, mark, seeds_node, volume_node
 from .tools import ImagePoses, image_plane_node, probe_node, reference_transform, sweep_path_node, to_vtk_matrix
+from .trust import distrust, distrust_reason
 
 MARGIN_OPACITY = 0.18
 
@@ -76,12 +77,14 @@ def build_scene(
 
     What the scene held of the same patient's sweep of that name is removed; nodes of other sweeps are hidden and renamed as earlier ones,
     so that no old lesion is taken for this one's. seeds: (n, 3) RAS mm. poses: the probe is shown in the image nearest to the lesion.
+    Doubt about the liver sensor stays with the sweep until it is confirmed.
     reference_to_ras: (4, 4), where the liver sensor is in the world; None leaves it where it is. Raises SceneError for values of several frames.
     """
     frames = {value.grid.frame for value in (volume, mask) if value is not None}
     frames |= {value.frame for value in (box, surface, margin) if value is not None}
     if len(frames) > 1:
         raise SceneError(f"The values are in different frames ({', '.join(sorted(frames))}); bring them into the volume's frame {volume.grid.frame}.")
+    doubt = distrust_reason(scene, sweep_name, patient_name)
     clear_sweep(scene, sweep_name, patient_name)
     for other_patient, other_sweep in sweeps(scene):
         retire_sweep(scene, other_sweep, other_patient)
@@ -105,6 +108,8 @@ def build_scene(
         made |= _probe(scene, poses, _target(box, surface, volume), sweep_name, reference)
     folder = sweep_folder(scene, patient_name, sweep_name)
     place(scene, folder, made.values())
+    if doubt is not None:  # a lesion segmented again in the same sweep lies no better than the one before
+        distrust(scene, doubt)
     return SceneNodes(scene, sweep_name, patient_name, reference, **made)
 
 

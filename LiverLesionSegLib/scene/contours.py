@@ -18,7 +18,7 @@ from .hierarchy import belong_to
 from .layouts import views_3d
 from .lesion import MARGIN_COLOR
 from .live_image import LiveImage, usable_pose
-from .nodes import Node, Scene, mark, new_node
+from .nodes import UNTRUSTED, Node, Scene, mark, new_node
 
 STEP_MM = 0.5
 """Length of the pieces that a line is divided into: how sharply it ends at the edge of the fan."""
@@ -26,6 +26,7 @@ DASH_MM, GAP_MM = 3.0, 2.5
 LIFT_MM = 0.25
 """The line is drawn on both sides of the image plane at this distance, so that it does not sink into it."""
 LESION_LINE = (1.0, 0.62, 0.16)
+GREY = (0.55, 0.55, 0.55)
 ROLE_CONTOUR = "contour"
 OF = "LiverLesionSeg.ContourOf"
 
@@ -170,13 +171,24 @@ def lines_polydata(pieces: list[FloatArray]) -> Any:
     return result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Contour:
-    """A contour on the live image: the model node that shows it, the surface that it is cut from, and how it is drawn."""
+    """A contour on the live image: the model node that shows it, the model node that it is cut from, and how it is drawn."""
 
     node: Node
-    surface: CutSurface
+    source: Node
     dashed: bool
+    _surface: CutSurface | None = None
+    _made_of: tuple[int, int] = (0, 0)
+
+    def surface(self) -> CutSurface:
+        """What the source holds now: made ready again whenever its surface was replaced, by another threshold for one."""
+        polydata = self.source.GetPolyData()
+        now = (id(polydata), polydata.GetMTime()) if polydata is not None else (0, 0)
+        if self._surface is None or now != self._made_of:
+            self._surface = CutSurface.of(polydata) if polydata is not None else CutSurface(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+            self._made_of = now
+        return self._surface
 
 
 def contour_node(scene: Scene, surface_node: Node, name: str, *, margin: bool = False, slice_node: Node | None = None) -> Contour:
@@ -193,7 +205,7 @@ def contour_node(scene: Scene, surface_node: Node, name: str, *, margin: bool = 
     belong_to(node, surface_node)
     node.SetAttribute(OF, "margin" if margin else "lesion")
     display = node.GetDisplayNode()
-    display.SetColor(*contour_color(node))
+    color_contour(node, surface_node.GetAttribute(UNTRUSTED) is None)
     display.SetLighting(False)
     display.SetLineWidth(3 if margin else 5)
     # A line that lies in the slice plane has no cut with it: the slice view gets its projection.
@@ -203,12 +215,14 @@ def contour_node(scene: Scene, surface_node: Node, name: str, *, margin: bool = 
     display.SetVisibility(False)
     if slice_node is not None:
         display.SetViewNodeIDs([slice_node.GetID(), *(view.GetID() for view in views_3d(scene))])
-    return Contour(node, CutSurface.of(surface_node.GetPolyData()), margin)
+    return Contour(node, surface_node, margin)
 
 
-def contour_color(node: Node) -> tuple[float, float, float]:
-    """The colour of a contour node while it is to be trusted."""
-    return MARGIN_COLOR if node.GetAttribute(OF) == "margin" else LESION_LINE
+def color_contour(node: Node, trusted: bool) -> None:
+    """Give a contour node the colour of what it is cut from, or grey while that is not to be trusted."""
+    color = (MARGIN_COLOR if node.GetAttribute(OF) == "margin" else LESION_LINE) if trusted else GREY
+    if tuple(node.GetDisplayNode().GetColor()) != color:
+        node.GetDisplayNode().SetColor(*color)
 
 
 def show_contour(contour: Contour, live: LiveImage, image_to_reference: Any | None) -> int:
@@ -217,10 +231,11 @@ def show_contour(contour: Contour, live: LiveImage, image_to_reference: Any | No
     The pose is in the surface's own frame (the liver sensor's).
     """
     pose = usable_pose(image_to_reference)
-    if contour.node.GetScene() is None:  # its sweep was cleared
+    if contour.node.GetScene() is None or contour.source.GetScene() is None:  # its sweep was cleared
         return 0
     display = contour.node.GetDisplayNode()
-    pieces = image_contours(contour.surface, pose, live, dashed=contour.dashed) if pose is not None else []
+    color_contour(contour.node, contour.source.GetAttribute(UNTRUSTED) is None)
+    pieces = image_contours(contour.surface(), pose, live, dashed=contour.dashed) if pose is not None else []
     if pose is not None:
         lift = LIFT_MM * pose[:3, 2]
         contour.node.SetAndObservePolyData(lines_polydata([piece + side * lift for side in (1.0, -1.0) for piece in pieces]))

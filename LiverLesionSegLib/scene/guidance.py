@@ -19,7 +19,7 @@ UPPER_RIGHT = 3
 
 @dataclass(frozen=True, eq=False)
 class GuidanceNodes:
-    """line: a markups line from the tip to the nearest point, labelled with the distance. digits: a text node with what is to be read.
+    """line: a markups line from the tip to the nearest point. digits: a text node with what is to be read.
 
     lesion: the model node that the distance is to; while it is marked as not to be trusted, so is the distance.
     """
@@ -35,15 +35,12 @@ def guidance_nodes(scene: Scene, lesion: Node, name: str = "Distance") -> Guidan
     line.CreateDefaultDisplayNodes()
     for _ in range(2):
         line.AddControlPoint(0.0, 0.0, 0.0)
-    line.SetNthControlPointLabel(0, "")
-    line.SetNthControlPointLabel(1, "")
     line.SetLocked(True)
     line.SetSelectable(False)
     display = line.GetDisplayNode()
     display.SetVisibility(False)
     display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(True)
-    display.SetTextScale(6.0)
+    display.SetPointLabelsVisibility(False)  # digits beside the tip would cover what the tip is led to; they stand in the corner, large
     display.SetGlyphTypeFromString("Sphere3D")
     display.SetUseGlyphScale(False)
     display.SetGlyphSize(2.5)
@@ -99,7 +96,6 @@ def show_reading(nodes: GuidanceNodes, reading: Reading | None, tip: Any | None,
     changes = line.StartModify()
     for n, point in enumerate((tip, reading.nearest_ras)):
         line.SetNthControlPointPosition(n, *(float(v) for v in point))
-    line.SetNthControlPointLabel(0, _digits(reading, doubt))
     line.EndModify(changes)
     color = shown_color(reading, doubt)
     if tuple(display.GetSelectedColor()) != color:
@@ -117,7 +113,6 @@ def hide_reading(nodes: GuidanceNodes, reason: str = "") -> None:
         return
     if nodes.line.GetDisplayNode().GetVisibility():
         nodes.line.GetDisplayNode().SetVisibility(False)
-        nodes.line.SetNthControlPointLabel(0, "")
     _put_text(nodes, text_of(Reading(), reason=reason))
 
 

@@ -170,6 +170,16 @@ def surface_node(
     return node
 
 
+def update_surface_node(node: Node, surface: Surface) -> None:
+    """Replace the surface that an existing model node shows; its name, colour and place stay, and so does doubt about it."""
+    import vtk
+
+    polydata = vtk.vtkPolyData()
+    polydata.DeepCopy(surface.polydata)
+    node.SetAndObservePolyData(polydata)
+    mark(node, frame=surface.frame, provenance={**surface.provenance, "volume_ml": surface.volume_ml})
+
+
 def surface_from_node(node: Node) -> Surface:
     """The closed surface of a model node in the node's own coordinates; its volume is measured, not remembered.
 

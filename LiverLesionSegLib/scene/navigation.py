@@ -20,7 +20,7 @@ from .live_image import LiveImage, fit_slice, follow_probe, live_image_nodes, sh
 from .nodes import Node, Scene
 from .tools import ImagePoses, probe_node
 
-SHELL_OPACITY = 0.22
+SHELL_OPACITY = 0.26
 
 
 @dataclass(eq=False)
@@ -87,8 +87,11 @@ def _give_way(nodes: SceneNodes) -> None:
             still.GetDisplayNode().SetVisibility(False)
     keep_out_of_live_slice(nodes)
     if nodes.margin is not None:
-        nodes.margin.GetDisplayNode().SetOpacity(SHELL_OPACITY)
-        nodes.margin.GetDisplayNode().SetBackfaceCulling(True)
+        shell = nodes.margin.GetDisplayNode()
+        shell.SetOpacity(SHELL_OPACITY)
+        shell.SetBackfaceCulling(True)
+        shell.SetAmbient(0.45)  # lit a little from everywhere, so that its rim does not sink into the dark
+        shell.SetDiffuse(0.6)
 
 
 def keep_out_of_live_slice(nodes: SceneNodes) -> None:

@@ -9,13 +9,12 @@ import json
 from typing import Any
 
 from ..errors import SceneError
-from .contours import ROLE_CONTOUR, contour_color
+from .contours import GREY, ROLE_CONTOUR, color_contour
 from .hierarchy import child_items, clear_sweep, hierarchy_node, is_retired, moment_nodes, nodes_of, remove_node
 from .nodes import PATIENT, ROLE, SWEEP, UNTRUSTED, Node, Scene
 
 DISPLAY = "LiverLesionSeg.TrustedDisplay"
 SUFFIX = " - NOT TO BE TRUSTED"
-GREY = (0.55, 0.55, 0.55)
 WIREFRAME = 1
 LESION_ROLES = ("surface", "margin", "segmentation")
 
@@ -38,7 +37,7 @@ def distrust(scene: Scene, reason: str) -> int:
             _dress(node, {"color": GREY, "representation": WIREFRAME, "opacity": 0.5, "line_width": 1, "fill": 0.0})
         node.SetAttribute(UNTRUSTED, reason or "the liver sensor is in doubt")
     for node in _contours(scene):
-        node.GetDisplayNode().SetColor(*GREY)
+        color_contour(node, False)
     return len(nodes)
 
 
@@ -51,7 +50,7 @@ def confirm_trust(scene: Scene) -> int:
         node.RemoveAttribute(UNTRUSTED)
         node.RemoveAttribute(DISPLAY)
     for node in _contours(scene):
-        node.GetDisplayNode().SetColor(*contour_color(node))
+        color_contour(node, True)
     return len(marked)
 
 
@@ -60,9 +59,9 @@ def is_distrusted(node: Node) -> bool:
     return node.GetAttribute(UNTRUSTED) is not None
 
 
-def distrust_reason(scene: Scene) -> str | None:
-    """Why the lesion is not to be trusted; None while it is."""
-    return next((node.GetAttribute(UNTRUSTED) for node in nodes_of(scene) if is_distrusted(node)), None)
+def distrust_reason(scene: Scene, sweep: str | None = None, patient: str | None = None) -> str | None:
+    """Why the lesion (of this sweep, or of any) is not to be trusted; None while it is."""
+    return next((node.GetAttribute(UNTRUSTED) for node in nodes_of(scene, sweep, patient) if is_distrusted(node)), None)
 
 
 def _contours(scene: Scene) -> list[Node]:
