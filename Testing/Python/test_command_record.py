@@ -155,8 +155,9 @@ def test_seconds_count_from_the_first_frame_and_a_late_server_is_waited_for(tmp_
         found = result(process)
     assert found["ended"] == "seconds"
     times = read_sweep(path).timestamps
-    assert 1.5 < times[-1] - times[0] < 3.0
-    assert abs(found["frames"] - 100) < 30
+    span = times[-1] - times[0]
+    assert span > 1.5  # longer on a busy computer
+    assert found["frames"] == len(times) == round(50 * span) + 1
 
 
 def test_no_frame_is_said_in_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
