@@ -234,6 +234,24 @@ def test_nothing_is_left_after_the_clean_up(desktop):
     assert desktop.leaks() == []
 
 
+def test_a_reloaded_module_has_one_panel_and_leaves_nothing(desktop):
+    first = desktop.load_module(EXAMPLE)
+    desktop.select("HostExample")
+    desktop.slicer.util.reloadScriptedModule("HostExample")
+    second = desktop.slicer.modules.HostExampleWidget
+    assert second is not first
+    assert desktop.slicer.util.getModuleWidget("HostExample") is second
+    second.parent.show()
+    desktop.process(0.05)
+    assert not first.ui.runButton.visible
+    click(second.ui.runButton)
+    assert second.ui.resultLabel.text == "1.00"
+    del first, second
+    desktop.unload()
+    desktop.scene.Clear(False)
+    assert desktop.leaks() == []
+
+
 def test_what_is_left_behind_is_named(desktop):
     tag = desktop.scene.AddObserver("ModifiedEvent", print)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -14,7 +14,7 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from . import dialogs, leaks, packaging, parameter_node, pythonqt, scripted_module
+from . import dialogs, leaks, packaging, parameter_node, pythonqt
 
 _PARTS = ("mrmlScene", "app", "modules", "selfTests", "ScriptedLoadableModule", "parameterNodeWrapper", "i18n", "packaging", "testing")
 _UTIL = (
@@ -59,7 +59,7 @@ class Desktop:
         import slicer.util
 
         self.qt = pythonqt.qt_module()
-        from . import application, mrml_widgets, views
+        from . import application, mrml_widgets, views  # after Qt was adapted
 
         self._before = {name: getattr(slicer, name, None) for name in _PARTS}
         self._before_util = {name: getattr(slicer.util, name) for name in _UTIL}
@@ -130,6 +130,8 @@ class Desktop:
         self.ctk = ctk
         slicer.mrmlScene, slicer.app, slicer.modules, slicer.selfTests = self.scene, self.app, self.modules, {}
         slicer.testing = types.SimpleNamespace(exitSuccess=lambda: None, exitFailure=lambda message="": None)
+        from . import scripted_module
+
         base = types.ModuleType("slicer.ScriptedLoadableModule")
         for name in ("ScriptedLoadableModule", "ScriptedLoadableModuleWidget", "ScriptedLoadableModuleLogic", "ScriptedLoadableModuleTest"):
             setattr(base, name, getattr(scripted_module, name))
@@ -200,26 +202,24 @@ class Desktop:
         logic_class = self.slicer.vtkSlicerScriptedLoadableModuleLogic
         module._logic = logic_class()
         setattr(self.modules, name.lower(), module)
-        representation = scripted_module.module_representation(self.classes["qSlicerScriptedLoadableModuleWidget"])
+        representation = self.classes["qSlicerScriptedLoadableModuleWidget"]()
+        representation.moduleName = name
         module._representation = representation
-        widget = getattr(source, f"{name}Widget")(representation)
-        representation.__dict__["_self"] = widget
-        setattr(self.modules, f"{name}Widget", widget)
         self.loaded.append(module)
-        widget.setup()
-        return widget
+        representation.reload()
+        return representation.self()
 
     def select(self, name: str) -> None:
         """Enter a module and leave the one before, as the module selector does. "" leaves."""
         for module in self.loaded:
             if module.name == self.selected:
                 module._representation.__dict__["_value_isEntered"] = False
-                module._representation.__dict__["_self"].exit()
+                module._representation.self().exit()
         self.selected = name
         for module in self.loaded:
             if module.name == name:
                 module._representation.__dict__["_value_isEntered"] = True
-                module._representation.__dict__["_self"].enter()
+                module._representation.self().enter()
 
     def unload(self) -> None:
         """Leave and clean up every loaded module, as at the application's end."""
@@ -228,7 +228,7 @@ class Desktop:
             self.window.take_down()
             self.window = None
         for module in self.loaded:
-            widget = module._representation.__dict__["_self"]
+            widget = module._representation.self()
             pythonqt.emit(self.module_manager, "moduleAboutToBeUnloaded(QString)", module.name)
             widget.cleanup()
             module._representation.hide()

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6 import QtWidgets
 
-from . import application, ctk_widgets, node_selector, views
+from . import application, ctk_widgets, node_selector, scripted_module, views
 from .ctk_widgets import row
 from .listed import as_listed, listed_classes, stub
 from .node_selector import qMRMLWidget, qSlicerWidget
@@ -183,7 +183,9 @@ class qMRMLTableView(QtWidgets.QTableView):
 
 def widget_classes() -> dict[str, type]:
     """Every class of widgets.json by name: imitated ones, then stubs derived from their listed or Qt base."""
-    found = {k: v for module in (ctk_widgets, node_selector, views, application) for k, v in vars(module).items() if k in listed_classes()}
+    found = {
+        k: v for module in (ctk_widgets, node_selector, views, application, scripted_module) for k, v in vars(module).items() if k in listed_classes()
+    }
     found.update({k: v for k, v in globals().items() if k in listed_classes()})
 
     def kind(name: str) -> type:

@@ -11,6 +11,9 @@ from typing import Any
 
 from PySide6 import QtWidgets
 
+from .listed import as_listed
+from .node_selector import qSlicerWidget
+
 
 def _slicer() -> Any:
     import slicer
@@ -148,8 +151,31 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         self.tearDownClass()
 
 
-def module_representation(parent_class: type) -> Any:
-    """An empty qSlicerScriptedLoadableModuleWidget with the layout into which a module's widget puts its panel."""
-    representation = parent_class()
-    QtWidgets.QVBoxLayout(representation).setContentsMargins(4, 4, 4, 4)
-    return representation
+@as_listed
+class qSlicerAbstractModuleWidget(qSlicerWidget):
+    pass
+
+
+@as_listed
+class qSlicerScriptedLoadableModuleWidget(qSlicerAbstractModuleWidget):
+    """A module's representation: the widget of the panel's code is its `self()`; `reload()` makes a new one from the source as it is now."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._self = None
+        self._name = ""
+        QtWidgets.QVBoxLayout(self).setContentsMargins(4, 4, 4, 4)
+
+    def _get_moduleName(self) -> str:
+        return self._name
+
+    def _set_moduleName(self, value: str) -> None:
+        self._name = value
+
+    def self(self) -> Any:
+        return self._self
+
+    def reload(self) -> None:
+        self._self = getattr(sys.modules[self._name], f"{self._name}Widget")(self)
+        setattr(_slicer().modules, f"{self._name}Widget", self._self)
+        self._self.setup()
