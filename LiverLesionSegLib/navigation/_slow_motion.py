@@ -14,17 +14,17 @@ from ._motion_model import breath_mean
 EVERY_S = 1.0
 PATH_EVERY_S = 0.1
 SEEN_SHARE = 0.8
-HELD_SHARE = 0.8
-RECENT_S = 3.0
+RECENT_S = 6.0
+OFF_PATH_SHARE = 0.2
+"""Of a breath, off the path before. A drift along the breath's own line leaves the path only about one of its turning points, where it lingers."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """About which a sensor breathed in the memory before `time`: mean (3,) and spread mm, path (N, 3), and the others' means."""
+    """About which a sensor breathed in the memory before `time`: mean (3,) and path (N, 3) mm, and the others' means."""
 
     time: float
     mean: FloatArray
-    spread: float
     path: FloatArray
     others: Mapping[str, FloatArray]
 
@@ -76,10 +76,10 @@ class SlowMotion:
             seen = [(t, others[name]) for t, _, others in self._samples if name in others]
             if len(seen) >= SEEN_SHARE * len(times):
                 means[name] = breath_mean(np.array([t for t, _ in seen]), np.array([p for _, p in seen]))
-        return _Place(time, breath_mean(times, path), float(np.sqrt(path.var(axis=0).sum())), path, means)
+        return _Place(time, breath_mean(times, path), path, means)
 
     def _moved(self, now: _Place, index: int) -> float:
-        """mm from the place `index` to `now`, 0 where that is no evidence: others moved or were not seen, or a breath is being held."""
+        """mm from the place `index` to `now`, 0 where that is no evidence: others moved or were not seen, or a breath is held."""
         then = self._places[index]
         moved = float(np.linalg.norm(now.mean - then.mean))
         if moved <= self._drift_mm or now.time - then.time < self._memory_s / 2 or not now.others:
@@ -88,9 +88,9 @@ class SlowMotion:
         for name, mean in now.others.items():
             if any(name not in p.others or np.linalg.norm(p.others[name] - mean) > self._still_mm for p in between):
                 return 0.0
-        # a held breath shifts the mean, but stays on the path of the breaths before
-        if now.spread < HELD_SHARE * then.spread:
-            recent = now.path[-int(RECENT_S / PATH_EVERY_S) :]
-            gaps = np.linalg.norm(recent[:, None] - then.path[None], axis=-1).min(axis=1)
-            return moved if gaps.min() > self._drift_mm else 0.0
-        return moved
+        # a breath that is held, or goes on after that, shifts the mean, but stays on the paths before
+        stride = max(1, round(self._memory_s / EVERY_S))
+        known = np.concatenate([self._places[n].path for n in range(index, -1, -stride)])
+        recent = now.path[-int(RECENT_S / PATH_EVERY_S) :]
+        gaps = np.linalg.norm(recent[:, None] - known[None], axis=-1).min(axis=1)
+        return moved if np.mean(gaps > self._drift_mm / 2) >= OFF_PATH_SHARE else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from navigation_cases import box
@@ -46,7 +48,7 @@ def test_without_a_tip_nothing_stays(guidance: Guidance) -> None:
 def test_noise_at_a_border_does_not_flicker_and_danger_comes_at_once(guidance: Guidance) -> None:
     rng = np.random.default_rng(0)
     bands = [guidance.update((20.0 + 0.2 * rng.uniform(-1, 1), 0, 0)).band for _ in range(200)]
-    assert sum(a != b for a, b in zip(bands[:-1], bands[1:], strict=True)) <= 1
+    assert sum(a != b for a, b in pairwise(bands)) <= 1
     assert guidance.update((20.8, 0, 0)).band == "near"
     assert guidance.update((19.99, 0, 0)).band == "margin"
     assert guidance.update((20.3, 0, 0)).band == "margin"

@@ -72,15 +72,13 @@ def test_moving_away_while_the_others_stand_still() -> None:
     assert follow(LiverSensorWatch(), times, poses, table=False) == [], "without another sensor it may be the patient who moved"
 
 
-def test_a_held_breath_is_fine() -> None:
-    times, poses = breathing_poses(SLOW, 60)
-    held = times > 30
-    poses[held, :3, 3] = poses[np.argmax(poses[:600, 2, 3]), :3, 3] + np.random.default_rng(0).normal(0, 0.2, (int(held.sum()), 3))
-    moved = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
-    start = int(np.argmax(held))
-    share = np.linspace(0, 1, 30)[:, None]
-    poses[start : start + 30, :3, 3] = (1 - share) * poses[start - 1, :3, 3] + share * poses[start + 30, :3, 3]
-    assert moved.size and follow(LiverSensorWatch(), times, poses) == []
+@pytest.mark.parametrize("amplitude_mm", [10.0, 20.0])
+def test_a_held_breath_is_fine(amplitude_mm: float) -> None:
+    times, poses = breathing_poses(Breathing(amplitude_mm, 12, 0.2, 0.1, 20), 80)
+    at_rest = int(np.argmin(poses[500:600, 2, 3])) + 500
+    held = (times > times[at_rest]) & (times < times[at_rest] + 20)
+    poses[held, :3, 3] = poses[at_rest, :3, 3] + np.random.default_rng(0).normal(0, 0.2, (int(held.sum()), 3))
+    assert follow(LiverSensorWatch(), times, poses) == []
 
 
 @pytest.mark.parametrize(("mm", "expected"), [(0.0, []), (25.0, ["reappeared elsewhere"])])
