@@ -1,4 +1,4 @@
-"""SlicerOpenIGTLink's connector beside our own receiver: it keeps the tools' transforms as nodes for Slicer's other modules, such as pivot calibration."""
+"""SlicerOpenIGTLink's connector beside our receiver: the tools' transforms as nodes for other modules, such as pivot calibration."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ..navigation.tools import OK, ToolReading, ToolTip
 from ..progress import IsCancelled
 from ..scene.guidance import instrument_node, show_instrument
 from ..scene.hierarchy import keep_out_of_files, remove_node
-from ..scene.navigation import NavigationNodes, navigation_nodes, show_distance, update
+from ..scene.navigation import NavigationNodes, navigation_nodes, show_distance, show_moment
 from ..scene.nodes import Node
 from ..scene.tools import ImagePoses, reference_transform, tool_transform
 from ..scene.trust import clear_moment, confirm_trust, distrust, distrust_reason
@@ -163,7 +163,7 @@ class Navigating:
                 return
             self._build(frame.image.shape, pose)
         if self.scene_nodes is not None:
-            update(self.scene_nodes, frame.image if fresh or self.scene_nodes.milliseconds == {} else None, pose)
+            show_moment(self.scene_nodes, frame.image if fresh or self.scene_nodes.milliseconds == {} else None, pose)
 
     def _size_changed(self, shape: tuple[int, ...]) -> bool:
         return self.scene_nodes is not None and self.scene_nodes.live.pixels.shape != shape

@@ -64,9 +64,7 @@ def install(requirements: Sequence[str], wheelhouse: str = "") -> None:
         if others or torch:
             _install([*others, *torch], wheelhouse)
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        raise InputError(
-            f"The packages could not be installed ({error}); check the network or choose a wheelhouse folder, then try again."
-        ) from error
+        raise InputError(f"The packages could not be installed ({error}); check the network or choose a wheelhouse, then try again.") from error
     importlib.invalidate_caches()
     still = missing(requirements)
     if still:
@@ -98,8 +96,6 @@ def _install_torch() -> None:
     try:
         utils = importlib.import_module("PyTorchUtils")
     except ImportError as error:
-        raise InputError(
-            "torch is installed by the extension PyTorch; install it with the Extensions Manager, restart Slicer, then try again."
-        ) from error
+        raise InputError("torch comes with the extension PyTorch; install it in the Extensions Manager, then restart Slicer.") from error
     if utils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=">=2.6") is None:
         raise InputError("torch was not installed; try again, or choose a wheelhouse folder.")

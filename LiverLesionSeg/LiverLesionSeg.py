@@ -1,0 +1,270 @@
+"""Segmentation of liver lesions in tracked intraoperative ultrasound, for navigated surgery. Research software, not a medical device."""
+
+import logging
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# In a source tree the library is the folder beside the module's; installed, it lies beside the module's script.
+_BESIDE = Path(__file__).resolve().parent.parent
+if (_BESIDE / "LiverLesionSegLib" / "__init__.py").exists() and str(_BESIDE) not in sys.path:
+    sys.path.append(str(_BESIDE))
+
+TICK_MS = 33
+REFRESH_S = 0.15
+PATHS = {
+    "configPath": "configPath",
+    "folder": "folderPath",
+    "modelFolder": "modelPath",
+    "casesPath": "casesPath",
+    "resultsPath": "resultsPath",
+    "wheelhouse": "wheelhousePath",
+}
+"""Parameter -> line with a path. Tied by hand: an empty path is a parameter's "", not the working directory."""
+
+
+class LiverLesionSeg(ScriptedLoadableModule):
+    """What Slicer shows of the module in its lists."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Liver Lesion Segmentation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "IGT"), translate("qSlicerAbstractCoreModule", "Ultrasound")]
+        self.parent.dependencies = ["Sequences", "Markups", "Segmentations"]
+        self.parent.contributors = ["The LiverLesionSeg developers"]
+        self.parent.helpText = _(
+            "From a tracked ultrasound sweep to the lesion in the navigation scene: connect, sweep, box, segment, review, navigate. "
+            "Research software, not a medical device."
+        )
+        self.parent.acknowledgementText = _("After Natali et al. (2025), automatic segmentation of liver lesions in intraoperative ultrasound.")
+
+
+@parameterNodeWrapper
+class LiverLesionSegParameterNode:
+    """What is saved with the scene, besides the nodes of the case."""
+
+    host: str = "localhost"
+    port: int = 18944
+    configPath: str = ""
+    imageDevice: str = ""
+    tool: str = ""
+    connector: bool = True
+    boxSize: float = 40.0
+    automatic: bool = True
+    isReference: bool = False
+    margin: float = 10.0
+    sound: bool = False
+    modelFolder: str = ""
+    device: str = "cpu"
+    casesPath: str = ""
+    resultsPath: str = ""
+    patient: str = "Patient"
+    folder: str = ""
+    wheelhouse: str = ""
+    pedalKey: str = "F9"
+    nextKey: str = "Ctrl+Return"
+    largeText: bool = False
+
+
+class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: one timer, three tabs. What they show and do is in LiverLesionSegPanels, what is done in LiverLesionSegLib."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panels = []
+        self._parameters = None
+        self._tag = None
+        self._shortcuts = []
+        self._refreshAt = 0.0
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from LiverLesionSegPanels.research_panel import ResearchPanel
+        from LiverLesionSegPanels.setup_panel import SetupPanel
+        from LiverLesionSegPanels.surgery_panel import SurgeryPanel
+
+        self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/LiverLesionSeg.ui"))
+        self.layout.addWidget(self.uiWidget)
+        self.ui = slicer.util.childWidgetVariables(self.uiWidget)
+        self.uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.ui.segmentEditor.visible = False
+        self.ui.progressRow.visible = self.ui.problemRow.visible = self.ui.confirmRow.visible = False
+        self.logic = LiverLesionSegLogic()
+        flow, study = self.logic.flow, self.logic.study
+        self.surgery = SurgeryPanel(self.ui, flow)
+        self.panels = [self.surgery, ResearchPanel(self.ui, flow, study), SetupPanel(self.ui, flow, study)]
+        flow.connection = self.surgery.connectLink
+        for name, widget in PATHS.items():
+            getattr(self.ui, widget).connect("currentPathChanged(QString)", lambda path, name=name: self.onPath(name, path))
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.timer = qt.QTimer(self.uiWidget)
+        self.timer.setInterval(TICK_MS)
+        self.timer.connect("timeout()", self.onTimer)
+        self.initializeParameterNode()
+        self.surgery.refresh()
+        self.timer.start()
+
+    def cleanup(self):
+        """The module is unloaded or reloaded: nothing of it may go on."""
+        self.timer.stop()
+        self.removeShortcuts()
+        self.removeObservers()
+        self.surgery.closeEditor()
+        self.setParameterNode(None)
+        self.logic.close()
+
+    def enter(self):
+        self.initializeParameterNode()
+        self.installShortcuts()
+        self.panels[2].showPackages()
+
+    def exit(self):
+        self.removeShortcuts()
+        self.surgery.closeEditor()
+
+    def onSceneStartClose(self, caller, event):
+        self.surgery.closeEditor()
+        self.setParameterNode(None)
+        self.logic.flow.scene_closed()
+
+    def onSceneEndClose(self, caller, event):
+        self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event):
+        self.initializeParameterNode()
+        self.logic.flow.do(self.logic.flow.scene_opened, "scene")
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameters):
+        if self._parameters is not None and self._tag is not None:
+            self._parameters.disconnectGui(self._tag)
+            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
+        self._parameters, self._tag = parameters, None
+        for panel in self.panels:
+            panel.parameters = parameters
+        if parameters is not None:
+            self._tag = parameters.connectGui(self.ui)
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
+            self.onParameters()
+
+    def onPath(self, name, path):
+        if self._parameters is not None and getattr(self._parameters, name) != path:
+            setattr(self._parameters, name, path)
+
+    def onParameters(self, caller=None, event=None):
+        """What the flow has to know of the settings."""
+        p, flow = self._parameters, self.logic.flow
+        for name, widget in PATHS.items():
+            if getattr(self.ui, widget).currentPath != getattr(p, name):
+                getattr(self.ui, widget).currentPath = getattr(p, name)
+        flow.sweeps.patient = p.patient or "Patient"
+        flow.set_folder(p.folder or LiverLesionSegLogic.defaultFolder())
+        flow.boxing.size_mm = p.boxSize
+        flow.automatic = p.automatic
+        flow.reviewing.is_reference = p.isReference
+        flow.navigating.margin_mm = p.margin
+        if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
+            self.installShortcuts()
+        self.surgery.style(self.uiWidget, f"QWidget {{ font-size: {17 if p.largeText else 14}px; }} QLabel#headline {{ font-weight: bold; }}")
+
+    def installShortcuts(self):
+        self.removeShortcuts()
+        p = self._parameters
+        window = slicer.util.mainWindow() or self.uiWidget
+        actions = [(p.pedalKey, self.surgery.toggleSweep), (p.nextKey, self.surgery.next), ("Esc", self.logic.flow.cancel)]
+        for key, action in actions:
+            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+            shortcut.setAutoRepeat(False)  # a pedal that is held down is one press
+            shortcut.connect("activated()", lambda action=action: (action(), self.surgery.refresh()))
+            self._shortcuts.append(shortcut)
+
+    def removeShortcuts(self):
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.disconnect("activated()")
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
+
+    def onTimer(self):
+        """One turn of everything; a defect is said, and the next turn comes all the same."""
+        try:
+            self.logic.tick()
+        except Exception as error:  # the outermost frame of the interface: what failed must be seen, not end the panel
+            logging.getLogger("LiverLesionSeg").exception("defect in a turn of the panel")
+            self.logic.flow.complain(_("A defect of this software ({error}); save the log and report it.").format(error=error), "tick")
+        now = time.monotonic()
+        if now - self._refreshAt > REFRESH_S:
+            self._refreshAt = now
+            for panel in self.panels:
+                panel.refresh()
+        elif self.logic.flow.navigating.active:
+            self.surgery.showDistance(self.logic.flow.navigating.shown)
+        if self.logic.flow.navigating.active:
+            self.surgery.drawCorner()
+            self.surgery.beep(now)
+
+
+class LiverLesionSegLogic(ScriptedLoadableModuleLogic):
+    """Holds the library's Flow and Study; runs without a widget, too."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        from LiverLesionSegLib.host import Flow, Study
+
+        self.flow = Flow(slicer.mrmlScene)
+        self.study = Study(self.flow.log)
+
+    @staticmethod
+    def defaultFolder():
+        """Where sweeps go until another folder is chosen."""
+        return str(Path.home() / "LiverLesionSeg")
+
+    def getParameterNode(self):
+        return LiverLesionSegParameterNode(super().getParameterNode())
+
+    def tick(self):
+        """Take what the network, the worker and the background have brought."""
+        self.flow.tick()
+        self.study.tick()
+
+    def close(self):
+        """End every process, thread and connection."""
+        self.study.close()
+        self.flow.close()
+
+
+class LiverLesionSegTest(ScriptedLoadableModuleTest):
+    """Self-tests: small, without network, camera or model. `LiverLesionSegTestCases` has them."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        from LiverLesionSegPanels.self_tests import SelfTests
+
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(SelfTests)
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        self.assertTrue(result.wasSuccessful(), "\n".join(text for _case, text in [*result.errors, *result.failures]))

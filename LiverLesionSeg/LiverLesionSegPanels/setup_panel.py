@@ -1,0 +1,89 @@
+"""The third tab: patient and folder, packages with consent, the check of this Slicer, tool tips, keys, the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from LiverLesionSegLib.host import packages
+from LiverLesionSegLib.navigation.tools import tip_from_pivot
+from LiverLesionSegLib.scene.tools import transform_from_node
+
+from .surgery_panel import set_text
+
+
+class SetupPanel:
+    """flow, study: the library's; the doctor runs in the study's place."""
+
+    def __init__(self, ui: Any, flow: Any, study: Any) -> None:
+        self.ui, self.flow, self.study = ui, flow, study
+        self.parameters: Any = None
+        self._shown: Any = None
+        ui.newPatientButton.connect("clicked()", self.newPatient)
+        ui.installButton.connect("clicked()", self.install)
+        ui.doctorButton.connect("clicked()", lambda: flow.do(lambda: study.doctor(ui.deviceCombo.currentText), "doctor"))
+        ui.pivotButton.connect("clicked()", self.openPivot)
+        ui.takeTipButton.connect("clicked()", lambda: flow.do(self.takeTip, "tip"))
+        ui.saveLogButton.connect("clicked()", self.saveLog)
+
+    def newPatient(self) -> None:
+        question = _("Take everything of this patient out of the scene? Recorded files stay.")
+        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Next patient")):
+            self.flow.do(lambda: self.flow.new_patient(self.ui.patientEdit.text or "Patient"), "new patient")
+
+    def install(self) -> None:
+        """Ask, then install what is missing."""
+        missing = packages.missing()
+        if not missing:
+            slicer.util.infoDisplay(_("Every package is there already."))
+            return
+        question = _("These packages will be installed into Slicer's Python: {names}. Torch is several hundred megabytes. Go on?")
+        if not slicer.util.confirmOkCancelDisplay(question.format(names=", ".join(missing)), windowTitle=_("Install packages")):
+            return
+        self.flow.do(lambda: packages.install(missing, self.ui.wheelhousePath.currentPath.strip()), "packages")
+        self.showPackages()
+
+    def showPackages(self) -> None:
+        """What is missing, by name."""
+        missing = packages.missing()
+        text = _("Missing: {names}.").format(names=", ".join(missing)) if missing else _("Every package is installed.")
+        set_text(self.ui.packagesLabel, text)
+        self.ui.installButton.enabled = bool(missing)
+
+    def openPivot(self) -> None:
+        if hasattr(slicer.modules, "pivotcalibration"):
+            slicer.util.selectModule("PivotCalibration")
+        else:
+            slicer.util.infoDisplay(_("Pivot calibration comes with the extension SlicerIGT; install it in the Extensions Manager."))
+
+    def takeTip(self) -> None:
+        from LiverLesionSegLib.errors import CalibrationError
+
+        node, tools = self.ui.tipSelector.currentNode(), self.flow.link.tools
+        tool = self.flow.navigating.tool
+        if node is None or tools is None or not tool:
+            raise CalibrationError("Connect, choose the instrument in step 1 and the calibrated tip's transform here; then take it.")
+        tools.set_tip(tool, tip_from_pivot(transform_from_node(node), tool))
+
+    def saveLog(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the log"), "LiverLesionSeg-log.txt", _("Text (*.txt)"))
+        if path:
+            self.flow.do(lambda: self.flow.log.write(Path(path)), "log")
+
+    def refresh(self) -> None:
+        """What the check found, and where tips are known from."""
+        ui, result = self.ui, self.study.result
+        if result is not self._shown and "checks" in result:
+            self._shown = result
+            words = {True: _("works"), False: _("MISSING")}
+            ui.doctorText.setPlainText("\n".join(f"{words[c['ok']]}: {c['check']}: {c['found']}" for c in result["checks"]))
+        tools = self.flow.link.tools
+        names = tools.instruments() if tools is not None else ()
+        tips = {name: tools.tip(name) for name in names}
+        lines = [f"{name}: {tip.source}" if tip is not None else _("{name}: tip not known").format(name=name) for name, tip in tips.items()]
+        set_text(ui.tipsLabel, "\n".join(lines) or _("No instrument is in the stream yet."))
+        ui.doctorButton.enabled = not self.study.running

@@ -1,0 +1,347 @@
+"""The first tab and the head above all tabs: states become texts, clicks become calls of the flow. No decision is made here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from LiverLesionSegLib.host.flow import STEPS
+from LiverLesionSegLib.host.state import DONE
+
+from .texts import COLORS, SYMBOLS, action_texts, sentence, state_words, step_titles, tool_line
+
+DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
+
+
+def set_text(widget: Any, text: str) -> None:
+    """Without a repaint where nothing is new."""
+    if widget.text != text:
+        widget.setText(text)
+
+
+class SurgeryPanel:
+    """ui: the widgets by name; flow: the library's Flow; parameters: the parameter node's wrapper, or None while a scene is being closed."""
+
+    def __init__(self, ui: Any, flow: Any) -> None:
+        self.ui, self.flow = ui, flow
+        self.parameters: Any = None
+        self._open = ""
+        self._known: tuple[Any, ...] = ()
+        self._result: Any = None
+        self._styles: dict[int, str] = {}
+        self._beep_at = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        ui, flow = self.ui, self.flow
+        clicks = {
+            ui.nextButton: self.next,
+            ui.cancelButton: flow.cancel,
+            ui.detailsButton: self.showDetails,
+            ui.connectButton: lambda: flow.act("connect"),
+            ui.disconnectButton: lambda: flow.act("disconnect"),
+            ui.sweepButton: self.toggleSweep,
+            ui.discardButton: lambda: flow.do(flow.sweeps.discard),
+            ui.loadSweepButton: self.loadChosen,
+            ui.loadFileButton: lambda: self.loadSweep(ui.sweepPath.currentPath),
+            ui.loadBrowserButton: self.loadBrowser,
+            ui.clickBoxButton: lambda: flow.do(flow.boxing.place_by_clicks),
+            ui.middleBoxButton: lambda: flow.act("place_box"),
+            ui.segmentButton: lambda: flow.act("segment"),
+            ui.growButton: lambda: flow.act("grow"),
+            ui.seedsButton: lambda: flow.do(self.placeSeeds),
+            ui.tunedButton: self.backToTuned,
+            ui.acceptButton: lambda: flow.act("accept"),
+            ui.navigateButton: lambda: flow.act("stop_navigation" if flow.navigating.active else "navigate"),
+            ui.layoutNavigationButton: lambda: self.showLayout("navigation"),
+            ui.layoutReviewButton: lambda: self.showLayout("review"),
+            ui.confirmButton: lambda: flow.do(lambda: flow.navigating.confirm(ui.confirmEdit.text)),
+        }
+        for button, action in clicks.items():
+            button.connect("clicked()", lambda action=action: self._clicked(action))
+        ui.editButton.connect("toggled(bool)", self.onEdit)
+        ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
+        ui.boxSizeSlider.connect("valueChanged(double)", self.onBoxSize)
+        ui.marginSlider.connect("valueChanged(double)", lambda value: flow.navigating.set_margin(value))
+        ui.automaticCheck.connect("toggled(bool)", self.onAutomatic)
+        ui.referenceCheck.connect("toggled(bool)", self.onReference)
+        ui.toolCombo.connect("currentIndexChanged(int)", self.onTool)
+
+    def _clicked(self, action: Any) -> None:
+        action()
+        self.refresh()
+
+    def next(self) -> None:
+        """The prominent button, and its key."""
+        _step, action = self.flow.next()
+        if action == "navigate":
+            self.showLayout("navigation")
+        if action:
+            self.flow.act(action)
+
+    def toggleSweep(self) -> None:
+        """Start or stop: the button, the key and the foot pedal."""
+        if self.flow.sweeps.recording:
+            self.flow.act("stop_sweep")
+        else:
+            self.flow.do(lambda: self.flow.sweeps.start(self.ui.sweepNameEdit.text), "start_sweep")
+
+    def connectLink(self) -> None:
+        """What the flow does for "connect": our receiver, and Slicer's connector where it is wanted."""
+        from LiverLesionSegLib.host import connector
+
+        p = self.parameters
+        self.flow.link.connect(p.host, p.port, p.configPath, image=p.imageDevice.strip())
+        if p.connector:
+            connector.connect(slicer.mrmlScene, p.host, p.port)
+
+    def loadSweep(self, path: str) -> None:
+        self.flow.do(lambda: self.flow.sweeps.load(path, self.parameters.configPath), "load")
+
+    def loadChosen(self) -> None:
+        path = self.flow.sweeps.found().get(self.ui.sweepCombo.currentText)
+        if path is not None:
+            self.loadSweep(str(path))
+
+    def loadBrowser(self) -> None:
+        from LiverLesionSegLib.host.recordings import save_recording
+
+        node = self.ui.browserSelector.currentNode()
+        flow = self.flow
+        flow.do(lambda: flow.sweeps.load(save_recording(node, flow.sweeps.folder), self.parameters.configPath), "load recording")
+
+    def placeSeeds(self) -> None:
+        node = self.flow.nodes.new_seeds()
+        slicer.modules.markups.logic().SetActiveList(node)
+        interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        interaction.SetPlaceModePersistence(1)
+        interaction.SetCurrentInteractionMode(interaction.Place)
+
+    def onThreshold(self, value: float) -> None:
+        wanted = self.flow.segmenting.wanted
+        if wanted is not None and abs(value - wanted) > 5e-4:
+            self.flow.segmenting.set_threshold(value)
+
+    def backToTuned(self) -> None:
+        result = self.flow.segmenting.result
+        if result is not None and result.tuned is not None:
+            self.flow.segmenting.set_threshold(result.tuned.value)
+            self._show_threshold(result.tuned.value)
+
+    def onBoxSize(self, value: float) -> None:
+        self.flow.do(lambda: self.flow.boxing.set_size(value))
+
+    def onAutomatic(self, on: bool) -> None:
+        self.flow.automatic = on
+
+    def onReference(self, on: bool) -> None:
+        self.flow.reviewing.is_reference = on
+
+    def onTool(self, index: int) -> None:
+        self.flow.navigating.tool = self.ui.toolCombo.currentText
+
+    def onEdit(self, on: bool) -> None:
+        """Open or close the segment editor in the panel."""
+        editor = self.ui.segmentEditor
+        if on and self.flow.do(lambda: editor.setMRMLSegmentEditorNode(self.flow.reviewing.editor_node())):
+            node = editor.mrmlSegmentEditorNode()
+            editor.setSegmentationNode(node.GetSegmentationNode())
+            editor.setSourceVolumeNode(node.GetSourceVolumeNode())
+            editor.setupViewObservations()
+            editor.installKeyboardShortcuts()
+        else:
+            self.closeEditor()
+        editor.visible = bool(on and self.flow.nodes.current() is not None)
+
+    def closeEditor(self) -> None:
+        """Nothing of the editor may go on watching views or keys."""
+        editor = self.ui.segmentEditor
+        if editor.mrmlSegmentEditorNode() is not None:
+            editor.setActiveEffectByName("")
+            editor.uninstallKeyboardShortcuts()
+            editor.removeViewObservations()
+        if self.ui.editButton.checked:
+            self.ui.editButton.setChecked(False)
+        editor.visible = False
+
+    def showLayout(self, name: str) -> None:
+        from LiverLesionSegLib.scene.layouts import layout_node, show_layout
+        from LiverLesionSegLib.scene.navigation import keep_out_of_live_slice
+
+        self.flow.do(lambda: show_layout(layout_node(slicer.mrmlScene), name))
+        current = self.flow.nodes.current()
+        if current is not None and name == "navigation":
+            keep_out_of_live_slice(current)
+
+    def showDetails(self) -> None:
+        """The problem, every step's details and the end of the log, in a box from which they can be copied."""
+        lines = [f"{step_titles()[name]}: {detail}" for name, state in self.flow.states().items() for detail in state.details]
+        log = self.flow.log.text().splitlines()[-25:]
+        text = sentence(self.flow.problem) if self.flow.problem is not None else self.ui.headline.text
+        slicer.util.infoDisplay(text or _("Nothing is wrong."), detailedText="\n".join([*lines, "", *log]))
+
+    def refresh(self) -> None:
+        """Show how everything stands; a few times a second and after every click."""
+        flow, ui = self.flow, self.ui
+        states = flow.states()
+        name, action = flow.next(states)
+        for step, state in states.items():
+            title = f"{SYMBOLS[state.state]}  {step_titles()[step]} – {state_words()[state.state]}"
+            set_text(getattr(ui, f"{step}Step"), title)
+            label = getattr(ui, f"{step}Sentence")
+            set_text(label, sentence(state.said))
+            self.style(label, f"border-left: 5px solid {COLORS[state.state]}; padding-left: 8px;")
+        self._show_head(states[name], name, action)
+        if name != self._open:
+            self._open = name
+            for step in STEPS:
+                getattr(ui, f"{step}Step").collapsed = step != name
+        self._show_connect(states)
+        self._show_sweeps()
+        self._show_lesion()
+        self._show_navigation(states["navigate"])
+
+    def _show_head(self, state: Any, name: str, action: str) -> None:
+        ui, flow = self.ui, self.flow
+        guiding = not action and state.state == DONE and name == "navigate"
+        set_text(ui.nextButton, _("Guiding") if guiding else action_texts()[action])
+        ui.nextButton.enabled = bool(action)
+        set_text(ui.headline, sentence(state.said))
+        color = "#b03030" if action == "stop_sweep" else COLORS["ready"] if action else COLORS["waiting"]
+        self.style(ui.nextButton, f"QPushButton {{ font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}")
+        cancellable = any(s.cancel for s in flow.states().values())
+        ui.progressRow.visible = cancellable
+        fraction = state.fraction
+        ui.progressBar.setMaximum(100 if fraction is not None else 0)
+        ui.progressBar.setValue(round(100 * (fraction or 0.0)))
+        ui.problemRow.visible = flow.problem is not None or bool(state.details)
+        set_text(ui.problemLabel, sentence(flow.problem) if flow.problem is not None else " ".join(str(d) for d in state.details[:2]))
+        self.style(ui.problemLabel, f"color: {'#c02020' if flow.problem is not None else COLORS['attention']};")
+
+    def _show_connect(self, states: Any) -> None:
+        ui, link = self.ui, self.flow.link
+        connected = link.session is not None
+        ui.connectButton.enabled, ui.disconnectButton.enabled = not connected, connected and not self.flow.sweeps.recording
+        ui.connectForm.enabled = True
+        readings = link.readings()
+        lines = [tool_line(name, reading, self._tip_text(name)) for name, reading in readings.items()]
+        set_text(ui.toolsLabel, "<br>".join(lines) if lines else _("No tool yet."))
+        instruments = link.tools.instruments() if link.tools is not None else ()
+        if connected and instruments != self._known:
+            self._known = instruments
+            chosen = self.parameters.tool if self.parameters is not None else ""
+            ui.toolCombo.clear()
+            ui.toolCombo.addItems(list(instruments))
+            if chosen in instruments:
+                ui.toolCombo.setCurrentText(chosen)
+            self.flow.navigating.tool = ui.toolCombo.currentText
+
+    def _tip_text(self, name: str) -> str:
+        tools = self.flow.link.tools
+        tip = tools.tip(name) if tools is not None else None
+        return "" if tip is None else _(" ({source})").format(source=tip.source)
+
+    def _show_sweeps(self) -> None:
+        ui, sweeps = self.ui, self.flow.sweeps
+        set_text(ui.sweepButton, _("Stop sweep") if sweeps.recording else _("Start sweep"))
+        ui.sweepButton.enabled = sweeps.recording or (not sweeps.busy and self.flow.link.session is not None)
+        ui.discardButton.enabled = sweeps.recording
+        for row in (ui.earlierRow, ui.fileRow, ui.browserRow):
+            row.enabled = not sweeps.busy
+        state = sweeps.state()
+        set_text(ui.findingsLabel, "\n".join(f"• {detail}" for detail in state.details[:4]))
+        names = list(sweeps.found()) if not sweeps.busy else None
+        if names is not None and names != [ui.sweepCombo.itemText(n) for n in range(ui.sweepCombo.count)]:
+            chosen = ui.sweepCombo.currentText
+            ui.sweepCombo.clear()
+            ui.sweepCombo.addItems(names)
+            ui.sweepCombo.setCurrentText(chosen if chosen in names else names[-1] if names else "")
+
+    def _show_lesion(self) -> None:
+        ui, segmenting = self.ui, self.flow.segmenting
+        result = segmenting.result
+        ready = self.flow.boxing.volume is not None
+        ui.boxRow.enabled = ready
+        ui.segmentRow.enabled = ready and self.flow.boxing.box is not None
+        has_probability = result is not None and result.probability is not None
+        ui.thresholdRow.enabled = has_probability
+        if has_probability:
+            tuned = result.tuned.value
+            set_text(ui.tunedButton, _("Tuned: {value:.2f}").format(value=tuned))
+            ui.tunedButton.enabled = abs((segmenting.wanted or tuned) - tuned) > 1e-6
+            if result is not self._result and segmenting.wanted is not None and not ui.thresholdSlider.hasFocus():
+                self._show_threshold(segmenting.wanted)
+        self._result = result
+        ui.acceptButton.enabled = ui.editButton.enabled = result is not None and result.surface is not None
+        set_text(ui.lesionLabel, self._lesion_text(result))
+
+    def _show_threshold(self, value: float) -> None:
+        slider = self.ui.thresholdSlider
+        if abs(slider.value - value) > 5e-3:
+            was = slider.blockSignals(True)
+            slider.value = value
+            slider.blockSignals(was)
+
+    def _lesion_text(self, result: Any) -> str:
+        if result is None:
+            return ""
+        lines = [_("{method}, model {model} {number}, on {device}").format(
+            method=result.method, model=result.model or "–", number=result.model_id[:12], device=result.device)]  # fmt: skip
+        if result.value is not None:
+            tuned = abs(result.value - result.tuned.value) < 1e-6
+            lines.append((_("threshold {value:.2f}, as tuned") if tuned else _("threshold {value:.2f}, by hand")).format(value=result.value))
+        lines.append("  ".join(f"{name} {seconds:.2f} s" for name, seconds in result.seconds.items()))
+        return "\n".join(lines)
+
+    def _show_navigation(self, state: Any) -> None:
+        ui, navigating = self.ui, self.flow.navigating
+        shown = navigating.shown
+        set_text(ui.navigateButton, _("Stop navigation") if navigating.active else _("Navigate"))
+        ui.navigateButton.enabled = navigating.active or bool(self.flow.segmenting.result)
+        doubtful = state.said.code == "navigate.doubt"
+        ui.confirmRow.visible = doubtful
+        self.showDistance(shown)
+
+    def showDistance(self, shown: Any) -> None:
+        """Digits, band and sound; at the rate of the images."""
+        ui, reading = self.ui, shown.reading
+        known = reading.distance_mm is not None
+        paper = reading.color if known and not shown.doubt else (0.6, 0.6, 0.6)
+        dark = 0.299 * paper[0] + 0.587 * paper[1] + 0.114 * paper[2] < 0.5
+        set_text(ui.distanceLabel, f"({reading.text})" if shown.doubt and known else reading.text)
+        paper_text = "#{:02x}{:02x}{:02x}".format(*(round(255 * channel) for channel in paper))
+        self.style(ui.distanceLabel, DISTANCE_STYLE.format(size=54, ink="white" if dark else "#101010", paper=paper_text if known else "#d8dade"))
+        lines = [_("margin {distance}").format(distance=reading.margin_text)] if known else []
+        if shown.tool is not None:
+            age = "" if shown.tool.age_s == float("inf") else _(", {age:.1f} s old").format(age=shown.tool.age_s)
+            lines.append(_("{tool}: {state}{age}").format(tool=self.flow.navigating.tool, state=shown.tool.state, age=age))
+        lines += [shown.reason] if shown.reason and not known else []
+        set_text(ui.marginLabel, "   ".join(lines))
+
+    def beep(self, now: float) -> None:
+        """A parking sensor's sound, where it is wanted."""
+        interval = self.flow.navigating.shown.reading.tone_interval_s
+        if self.parameters is not None and self.parameters.sound and interval is not None and now - self._beep_at >= max(interval, 0.1):
+            self._beep_at = now
+            qt.QApplication.beep()
+
+    def drawCorner(self) -> None:
+        """The digits in the corner of the 3D view."""
+        from LiverLesionSegLib.scene.guidance import show_in_corner
+
+        nodes = self.flow.navigating.scene_nodes
+        manager = slicer.app.layoutManager()
+        if manager is None or nodes is None or nodes.guidance is None or manager.threeDViewCount < 1:
+            return
+        view = manager.threeDWidget(0).threeDView()
+        show_in_corner(view.cornerAnnotation(), nodes.guidance, self.flow.navigating.shown.reading)
+        view.scheduleRender()
+
+    def style(self, widget: Any, text: str) -> None:
+        """A style sheet, set only when it changes: Qt lays out again for every one."""
+        if self._styles.get(id(widget)) != text:
+            self._styles[id(widget)] = text
+            widget.setStyleSheet(text)
