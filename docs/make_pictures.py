@@ -146,7 +146,7 @@ def make_navigation_live(seed: int = 11) -> None:
                 navigation.fitted = False
                 show_moment(navigation, case.sweep.images[number], pose)
                 both = np.concatenate([space.picture(), np.full((620, 4, 3), 60, np.uint8), live.picture()], axis=1)
-    Image.fromarray(both).save(PICTURES / "navigation_live.png", optimize=True)
+    Image.fromarray(both).quantize(256, kmeans=3, dither=Image.Dither.NONE).save(PICTURES / "navigation_live.png", optimize=True)
 
 
 def run(words: list[object], fine: tuple[int, ...] = (0,)) -> None:

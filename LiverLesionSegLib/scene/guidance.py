@@ -45,7 +45,7 @@ def guidance_nodes(scene: Scene, lesion: Node, name: str = "Distance") -> Guidan
     display.SetUseGlyphScale(False)
     display.SetGlyphSize(2.5)
     display.SetCurveLineSizeModeFromString("UseLineDiameter")
-    display.SetLineDiameter(0.8)
+    display.SetLineDiameter(1.2)
     display.SetOccludedVisibility(True)  # the nearest point may lie behind the lesion: the line shows through, faintly
     display.SetOccludedOpacity(0.35)
     digits = new_node(scene, "vtkMRMLTextNode", name)
@@ -93,6 +93,8 @@ def show_reading(nodes: GuidanceNodes, reading: Reading | None, tip: Any | None,
         return False
     line, display = nodes.line, nodes.line.GetDisplayNode()
     doubt = nodes.lesion.GetAttribute(UNTRUSTED)
+    if not display.GetVisibility():
+        display.SetVisibility(True)  # first, because a 3D view draws the line at the first change after it became visible, not before
     changes = line.StartModify()
     for n, point in enumerate((tip, reading.nearest_ras)):
         line.SetNthControlPointPosition(n, *(float(v) for v in point))
@@ -101,8 +103,7 @@ def show_reading(nodes: GuidanceNodes, reading: Reading | None, tip: Any | None,
     if tuple(display.GetSelectedColor()) != color:
         display.SetSelectedColor(*color)
         display.SetColor(*color)
-    if not display.GetVisibility():
-        display.SetVisibility(True)
+    line.Modified()
     _put_text(nodes, text_of(reading, doubt))
     return True
 
