@@ -31,7 +31,9 @@ class ViewPicture:
         factory.SetMRMLApplicationLogic(application_logic)
         for name in _THREE_D if slice_logic is None else _SLICE:
             stem, _, dimension = name.partition("#")
-            factory.RegisterDisplayableManager(f"vtkMRML{stem}DisplayableManager{dimension}")
+            manager = f"vtkMRML{stem}DisplayableManager{dimension}"
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
         self._group = slicer.vtkMRMLDisplayableManagerGroup()
         self._group.Initialize(factory, self._renderer)
         self._mapper = None
