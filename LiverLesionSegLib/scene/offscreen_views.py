@@ -112,7 +112,7 @@ class OffscreenSlice(OffscreenView):
         actor = vtk.vtkActor2D()
         actor.SetMapper(self._mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
-        self.renderer.AddActor2D(actor)
+        self.renderer.AddViewProp(actor)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
 
     def close(self) -> None:
