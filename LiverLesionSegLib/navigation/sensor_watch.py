@@ -280,7 +280,7 @@ class LiverSensorWatch:
         return [SensorFinding(SPEED, now.time, now.time, mm_s, deg_s, sentence)]
 
     def _judge_range(self, sample: _Sample) -> list[SensorFinding]:
-        away = float(np.linalg.norm(sample.values[:3] - self._home))
+        away = 0.0 if self._home is None else math.dist(sample.values[:3], self._home)
         if away <= self.settings.range_mm:
             return []
         self._home = sample.values[:3]
