@@ -128,9 +128,9 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The module is unloaded or reloaded: nothing of it may go on."""
         self.timer.stop()
         self.removeShortcuts()
-        self.removeObservers()
         self.surgery.closeEditor()
         self.setParameterNode(None)
+        self.removeObservers()
         self.logic.close()
 
     def enter(self):
@@ -187,7 +187,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.navigating.margin_mm = p.margin
         if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
             self.installShortcuts()
-        self.surgery.style(self.uiWidget, f"QWidget {{ font-size: {17 if p.largeText else 14}px; }} QLabel#headline {{ font-weight: bold; }}")
+        self.surgery.style(self.uiWidget, f"QWidget {{ font-size: {17 if p.largeText else 14}px; }}")
 
     def installShortcuts(self):
         self.removeShortcuts()
@@ -220,6 +220,8 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._refreshAt = now
             for panel in self.panels:
                 panel.refresh()
+            for shortcut in self._shortcuts[2:]:
+                shortcut.setEnabled(self.surgery.cancellable)  # Esc belongs to others while there is nothing to cancel
         elif self.logic.flow.navigating.active:
             self.surgery.showDistance(self.logic.flow.navigating.shown)
         if self.logic.flow.navigating.active:

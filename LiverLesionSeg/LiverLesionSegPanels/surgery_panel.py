@@ -28,11 +28,13 @@ class SurgeryPanel:
     def __init__(self, ui: Any, flow: Any) -> None:
         self.ui, self.flow = ui, flow
         self.parameters: Any = None
+        self.cancellable = False
         self._open = ""
         self._known: tuple[Any, ...] = ()
         self._result: Any = None
         self._styles: dict[int, str] = {}
         self._beep_at = 0.0
+        self._corner: Any = None
         self._connect()
 
     def _connect(self) -> None:
@@ -192,8 +194,8 @@ class SurgeryPanel:
             title = f"{SYMBOLS[state.state]}  {step_titles()[step]} – {state_words()[state.state]}"
             set_text(getattr(ui, f"{step}Step"), title)
             label = getattr(ui, f"{step}Sentence")
-            set_text(label, sentence(state.said))
-            self.style(label, f"border-left: 5px solid {COLORS[state.state]}; padding-left: 8px;")
+            set_text(label, "" if step == name else sentence(state.said))
+            self.style(label, "" if step == name else f"QLabel {{ border-left: 5px solid {COLORS[state.state]}; padding-left: 8px; }}")
         self._show_head(states[name], name, action)
         if name != self._open:
             self._open = name
@@ -210,10 +212,11 @@ class SurgeryPanel:
         set_text(ui.nextButton, _("Guiding") if guiding else action_texts()[action])
         ui.nextButton.enabled = bool(action)
         set_text(ui.headline, sentence(state.said))
+        self.style(ui.headline, f"QLabel {{ border-left: 6px solid {COLORS[state.state]}; padding-left: 8px; font-weight: bold; }}")
         color = "#b03030" if action == "stop_sweep" else COLORS["ready"] if action else COLORS["waiting"]
         self.style(ui.nextButton, f"QPushButton {{ font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}")
         cancellable = any(s.cancel for s in flow.states().values())
-        ui.progressRow.visible = cancellable
+        ui.progressRow.visible = self.cancellable = cancellable
         fraction = state.fraction
         ui.progressBar.setMaximum(100 if fraction is not None else 0)
         ui.progressBar.setValue(round(100 * (fraction or 0.0)))
@@ -225,7 +228,6 @@ class SurgeryPanel:
         ui, link = self.ui, self.flow.link
         connected = link.session is not None
         ui.connectButton.enabled, ui.disconnectButton.enabled = not connected, connected and not self.flow.sweeps.recording
-        ui.connectForm.enabled = True
         readings = link.readings()
         lines = [tool_line(name, reading, self._tip_text(name)) for name, reading in readings.items()]
         set_text(ui.toolsLabel, "<br>".join(lines) if lines else _("No tool yet."))
@@ -336,9 +338,12 @@ class SurgeryPanel:
         manager = slicer.app.layoutManager()
         if manager is None or nodes is None or nodes.guidance is None or manager.threeDViewCount < 1:
             return
-        view = manager.threeDWidget(0).threeDView()
-        show_in_corner(view.cornerAnnotation(), nodes.guidance, self.flow.navigating.shown.reading)
-        view.scheduleRender()
+        view, reading = manager.threeDWidget(0).threeDView(), self.flow.navigating.shown.reading
+        said = (nodes.guidance.digits.GetText(), reading.band)
+        if said != self._corner:
+            self._corner = said
+            show_in_corner(view.cornerAnnotation(), nodes.guidance, reading)
+            view.scheduleRender()
 
     def style(self, widget: Any, text: str) -> None:
         """A style sheet, set only when it changes: Qt lays out again for every one."""

@@ -146,7 +146,7 @@ class Boxing:
         centre: Any = ras_from_kji(volume.grid, [(n - 1) / 2 for n in volume.grid.shape])
         if node is not None and current is not None:
             world = from_vtk_matrix(node.GetSliceToRAS())[:3, 3]
-            here = transform_points(np.linalg.inv(node_to_world(current.volume)), world)
+            here = transform_points(np.asarray(np.linalg.inv(node_to_world(current.volume)), dtype=np.float64), world)
             low, high = ras_from_kji(volume.grid, [0, 0, 0]), ras_from_kji(volume.grid, [n - 1 for n in volume.grid.shape])
             if (here >= np.minimum(low, high)).all() and (here <= np.maximum(low, high)).all():
                 centre = here

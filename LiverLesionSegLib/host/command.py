@@ -28,7 +28,9 @@ class CommandRun:
         variables = dict(os.environ if environment is None else environment)
         variables["PYTHONPATH"] = os.pathsep.join([str(LIBRARY_PARENT), *filter(None, [variables.get("PYTHONPATH")])])
         command = [python, "-m", "LiverLesionSegLib", *words, "--json"]
-        flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+        flags = 0
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NO_WINDOW
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(

@@ -13,6 +13,7 @@ from ..scene.trust import clear_patient
 from ..types import Box, Volume
 from ..worker.client import Worker
 from ..worker.settings import WorkerSettings
+from . import connector
 from .background import Background
 from .boxing import Boxing
 from .case_nodes import CaseNodes
@@ -120,6 +121,7 @@ class Flow:
             raise OutputError("A sweep is being recorded; stop it first.")
         self.link.disconnect()
         self.navigating.clear_live()
+        connector.disconnect(self.scene)
 
     def segment(self) -> None:
         """Segment in the box by the model."""
@@ -259,11 +261,14 @@ class Flow:
                 return name, found[name].action
         return "navigate", ""
 
-    def close(self, wait_s: float = 0.0) -> None:
+    def close(self) -> None:
         """End processes, threads and the connection. A recording that goes on stays on disk, whole but for the last frames."""
         if self._closed:
             return
         self._closed = True
+        self.nodes.remove_preview()
+        self.navigating.clear_live()
+        connector.disconnect(self.scene)
         self.link.close()
         self.background.close()
         if self._worker is not None:

@@ -137,7 +137,7 @@ class Reviewing:
             return failed(self._error, "accept")
         if self.accepted is None:
             return step(READY, "review.ready", "accept", ml=self.lesion.surface.volume_ml)
-        values = {"ml": self.accepted.surface.volume_ml, "corrected": self.accepted.corrected, "seconds": self.accepted.seconds}
+        values: dict[str, Any] = {"ml": self.accepted.surface.volume_ml, "corrected": self.accepted.corrected, "seconds": self.accepted.seconds}
         return step(DONE, "review.done", table=str(self.accepted.table), **values)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import Cancelled, InputError, SegmentationError
 from ..progress import IsCancelled
 from ..segmentation import apply_threshold, surface
+from ..segmentation.crop import SEEN_WARNING
 from ..types import Box, Mask, Probability, Surface, Threshold, Volume
 from ..worker.client import Worker
 from ..worker.job import Job
@@ -238,7 +239,7 @@ class Segmenting:
             if self._model_error is not None:
                 return failed(self._model_error, "grow")
             return step(READY, "segment.ready", "segment")
-        values = {
+        values: dict[str, Any] = {
             "ml": result.surface.volume_ml,
             "seconds": result.seconds.get("box to lesion", 0.0),
             "device": result.device,
@@ -248,7 +249,7 @@ class Segmenting:
         if not same_box(result.box, box):
             return step(ATTENTION, "segment.box_moved", "segment", **values)
         code = "segment.grown" if result.method == GROWING else "segment.done"
-        return step(ATTENTION if result.warnings else DONE, code, details=result.warnings, **values)
+        return step(ATTENTION if result.seen_in_box < SEEN_WARNING else DONE, code, details=result.warnings, **values)
 
 
 def same_box(a: Box, b: Box) -> bool:

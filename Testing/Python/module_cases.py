@@ -34,9 +34,9 @@ class Scenario:
     truth: Mask
 
 
-def make_scenario(folder: Path) -> Scenario:
+def make_scenario(folder: Path, settings: PhantomSettings = SETTINGS) -> Scenario:
     """Simulated once; takes seconds."""
-    write_cases(folder, 1, 3, SETTINGS)
+    write_cases(folder, 1, 3, settings)
     path, config = folder / "case001.igs.mha", folder / "config.xml"
     sweep, box = read_sweep(path), read_box(folder / "case001_roi.mrk.json")
     text = config.read_text(encoding="utf-8")

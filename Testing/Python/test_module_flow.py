@@ -302,6 +302,33 @@ def test_a_new_patient_leaves_nothing(flow, scenario, volume):
     assert flow.sweeps.patient == "B"
 
 
+def test_a_recording_of_the_sequences_module_becomes_a_sweep(flow, scenario, tmp_path):
+    import slicer
+    import vtk
+
+    from LiverLesionSegLib.host.recordings import save_recording
+    from LiverLesionSegLib.scene.nodes import to_image_data, to_vtk_matrix
+
+    sweep, scene = read_sweep(scenario.path), flow.scene
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "op 1")
+    for name, kind in (("Image_Reference", "vtkMRMLScalarVolumeNode"), *((n, "vtkMRMLLinearTransformNode") for n in sweep.transforms)):
+        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        for n in range(len(sweep)):
+            node = getattr(slicer, kind)()
+            if kind == "vtkMRMLScalarVolumeNode":
+                node.SetAndObserveImageData(to_image_data(sweep.images[n][None]))
+            else:
+                node.SetMatrixTransformToParent(to_vtk_matrix(sweep.transforms[name][n]))
+                node.SetAttribute("TransformStatus", "OK" if n != 3 else "MISSING")
+            sequence.SetDataNodeAtValue(node, f"{sweep.timestamps[n]:.6f}")
+        browser.AddSynchronizedSequenceNode(sequence)
+    assert isinstance(browser, vtk.vtkObject)
+    saved = read_sweep(save_recording(browser, tmp_path))
+    np.testing.assert_array_equal(saved.images, sweep.images)
+    np.testing.assert_allclose(saved.transforms["ProbeToTracker"], sweep.transforms["ProbeToTracker"], atol=1e-5)
+    assert not saved.statuses["ProbeToTracker"][3] and saved.statuses["ProbeToTracker"][4]
+
+
 def test_background_keeps_the_newest_and_forgets(monkeypatch):
     background, found = Background(), []
     gate = []
