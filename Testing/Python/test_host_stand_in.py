@@ -325,6 +325,7 @@ def test_layouts_slices_and_logics_are_real(desktop):
         ("<receiver>runButton</receiver>", "<receiver>goButton</receiver>", "no object enabledBox or goButton"),
         ("<customwidget><class>ctkSliderWidget</class>", "<customwidget><class>ctkComboBox</class>", "not among the custom widgets"),
         ('name="resultLabel"', 'name="runButton"', "the name runButton is given twice"),
+        ("Qt::AlignCenter", "Qt::AlignMiddle", "resultLabel.alignment: Qt::AlignMiddle is not an enumerator of Qt"),
         ("<double>1.000000000000000</double>", "<string>one</string>", "thresholdSlider.maximum"),
     ],
 )

@@ -108,6 +108,11 @@ def load_ui(path: str, classes: dict[str, type]) -> QtWidgets.QWidget:
             elif class_name in classes and any(isinstance(parent.__dict__.get(label), HostProperty) for parent in kind.__mro__):
                 later.append((name, label, item[0]))
                 element.remove(item)
+            elif item[0].tag in ("enum", "set"):
+                try:
+                    _value(item[0], kind)
+                except UiError as error:
+                    faults.append(f"{name}.{label}: {error}")
     faults += [f"the name {name} is given twice" for name in {n for n in names if n and names.count(n) > 1}]
     declared = {item.findtext("class") for item in root.iter("customwidget")}
     used = {element.get("class") for element in root.iter("widget")} & set(classes)
