@@ -185,6 +185,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.automatic = p.automatic
         flow.reviewing.is_reference = p.isReference
         flow.navigating.margin_mm = p.margin
+        flow.segmenting.wanted_model = (p.modelFolder.strip(), p.device)
         if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
             self.installShortcuts()
         self.surgery.style(self.uiWidget, f"QWidget {{ font-size: {17 if p.largeText else 14}px; }}")

@@ -71,9 +71,13 @@ class Bench:
 
     def picture(self, name: str) -> None:
         if self.pictures is not None:
+            from PySide6 import QtCore, QtGui
+
             self.desktop.process(0.4)
             self.window.draw(reset_cameras=True)
-            self.window.save(self.pictures / f"module_{name}.png")
+            path = self.window.save(self.pictures / f"module_{name}.png")
+            few = QtGui.QImage(str(path)).convertToFormat(QtGui.QImage.Format.Format_Indexed8, QtCore.Qt.ImageConversionFlag.ThresholdDither)
+            few.save(str(path), "PNG", 0)  # 256 colours: a third of the size, and text stays sharp
 
 
 def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from LiverLesionSegLib.host.segmenting import check_model_folder
-
 from .surgery_panel import set_text
 from .texts import sentence
 
@@ -30,13 +28,7 @@ class ResearchPanel:
         ui.resultTable.setHorizontalHeaderLabels([_("Method"), _("Median Dice")])
 
     def loadModel(self) -> None:
-        folder, device = self._model()
-
-        def load() -> None:
-            check_model_folder(folder)
-            self.flow.segmenting.load_model(folder, device)
-
-        self.flow.do(load, "model")
+        self.flow.do(self.flow.segmenting.load_model, "model")
 
     def _model(self) -> tuple[str, str]:
         folder = self.ui.modelPath.currentPath.strip()

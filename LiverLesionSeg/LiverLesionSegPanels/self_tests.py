@@ -31,7 +31,7 @@ class SelfTests(unittest.TestCase):
     def setUp(self) -> None:
         slicer.mrmlScene.Clear(False)
         self.folder = tempfile.TemporaryDirectory()
-        self.flow = Flow(slicer.mrmlScene, FlowSettings(automatic=False))
+        self.flow = Flow(slicer.mrmlScene, FlowSettings(automatic=False, preload=False))
         self.flow.set_folder(self.folder.name)
 
     def tearDown(self) -> None:

@@ -11,9 +11,21 @@ from slicer.i18n import tr as _
 from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
-from .texts import COLORS, SYMBOLS, action_texts, sentence, state_words, step_titles, tool_line
+from .texts import COLORS, SYMBOLS, TINTS, action_texts, sentence, state_words, step_titles, tool_line
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
+
+
+TINTED = "QLabel {{ background: {paper}; color: #14181e; border-radius: 4px; padding: 6px; }}"
+
+
+def set_label(label: Any, text: str) -> None:
+    """An empty label takes no room; it is not hidden, since a collapsed step hides and shows its own."""
+    if label.text != text:
+        label.setText(text)
+    height = 16777215 if text else 0
+    if label.maximumHeight != height:
+        label.setMaximumHeight(height)
 
 
 def set_text(widget: Any, text: str) -> None:
@@ -35,6 +47,8 @@ class SurgeryPanel:
         self._styles: dict[int, str] = {}
         self._beep_at = 0.0
         self._corner: Any = None
+        self._volume: Any = None
+        self._live = False
         self._connect()
 
     def _connect(self) -> None:
@@ -143,7 +157,10 @@ class SurgeryPanel:
         self.flow.reviewing.is_reference = on
 
     def onTool(self, index: int) -> None:
-        self.flow.navigating.tool = self.ui.toolCombo.currentText
+        tool = self.ui.toolCombo.currentText
+        self.flow.navigating.tool = tool
+        if tool and self.parameters is not None and self.parameters.tool != tool:
+            self.parameters.tool = tool
 
     def onEdit(self, on: bool) -> None:
         """Open or close the segment editor in the panel."""
@@ -194,8 +211,8 @@ class SurgeryPanel:
             title = f"{SYMBOLS[state.state]}  {step_titles()[step]} – {state_words()[state.state]}"
             set_text(getattr(ui, f"{step}Step"), title)
             label = getattr(ui, f"{step}Sentence")
-            set_text(label, "" if step == name else sentence(state.said))
-            self.style(label, "" if step == name else f"QLabel {{ border-left: 5px solid {COLORS[state.state]}; padding-left: 8px; }}")
+            set_label(label, "" if step == name else sentence(state.said))
+            self.style(label, TINTED.format(paper=TINTS[state.state]))
         self._show_head(states[name], name, action)
         if name != self._open:
             self._open = name
@@ -203,16 +220,17 @@ class SurgeryPanel:
                 getattr(ui, f"{step}Step").collapsed = step != name
         self._show_connect(states)
         self._show_sweeps()
+        self._show_views()
         self._show_lesion()
         self._show_navigation(states["navigate"])
 
     def _show_head(self, state: Any, name: str, action: str) -> None:
         ui, flow = self.ui, self.flow
-        guiding = not action and state.state == DONE and name == "navigate"
-        set_text(ui.nextButton, _("Guiding") if guiding else action_texts()[action])
+        guiding = (_("Guiding") if state.state == DONE else _("No distance")) if name == "navigate" and not action and flow.navigating.active else ""
+        set_text(ui.nextButton, guiding or action_texts()[action])
         ui.nextButton.enabled = bool(action)
         set_text(ui.headline, sentence(state.said))
-        self.style(ui.headline, f"QLabel {{ border-left: 6px solid {COLORS[state.state]}; padding-left: 8px; font-weight: bold; }}")
+        self.style(ui.headline, TINTED.format(paper=TINTS[state.state]) + " QLabel { font-weight: bold; font-size: 17px; }")
         color = "#b03030" if action == "stop_sweep" else COLORS["ready"] if action else COLORS["waiting"]
         self.style(ui.nextButton, f"QPushButton {{ font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}")
         cancellable = any(s.cancel for s in flow.states().values())
@@ -254,7 +272,7 @@ class SurgeryPanel:
         for row in (ui.earlierRow, ui.fileRow, ui.browserRow):
             row.enabled = not sweeps.busy
         state = sweeps.state()
-        set_text(ui.findingsLabel, "\n".join(f"• {detail}" for detail in state.details[:4]))
+        set_label(ui.findingsLabel, "\n".join(f"• {detail}" for detail in state.details[:4]))
         names = list(sweeps.found()) if not sweeps.busy else None
         if names is not None and names != [ui.sweepCombo.itemText(n) for n in range(ui.sweepCombo.count)]:
             chosen = ui.sweepCombo.currentText
@@ -278,7 +296,25 @@ class SurgeryPanel:
                 self._show_threshold(segmenting.wanted)
         self._result = result
         ui.acceptButton.enabled = ui.editButton.enabled = result is not None and result.surface is not None
-        set_text(ui.lesionLabel, self._lesion_text(result))
+        set_label(ui.lesionLabel, self._lesion_text(result))
+
+    def _show_views(self) -> None:
+        """The live image with the first image of a connection, the slices with each new volume; whoever chooses another layout keeps it."""
+        live, volume = self.flow.navigating.scene_nodes is not None and self.flow.link.session is not None, self.flow.boxing.volume
+        if live != self._live:
+            self._live = live
+            if live and volume is None:
+                self.showLayout("navigation")
+                self._reset_views()
+        if volume is not self._volume:
+            self._volume = volume
+            if volume is not None:
+                self.showLayout("review")
+                self._reset_views()
+
+    def _reset_views(self) -> None:
+        if slicer.app.layoutManager() is not None:
+            slicer.app.layoutManager().resetThreeDViews()
 
     def _show_threshold(self, value: float) -> None:
         slider = self.ui.thresholdSlider

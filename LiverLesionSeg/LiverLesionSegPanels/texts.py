@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 SYMBOLS = {"waiting": "○", "ready": "▶", "running": "…", "done": "✓", "attention": "!"}
+TINTS = {"waiting": "#eceef1", "ready": "#e2edfb", "running": "#ebe6fa", "done": "#e0f2e6", "attention": "#fde8d2"}
 COLORS = {"waiting": "#8a8f98", "ready": "#3f7fd6", "running": "#7a5fd0", "done": "#2f8f4e", "attention": "#d06000"}
 
 

@@ -30,12 +30,16 @@ STEPS = ("connect", "sweep", "box", "segment", "review", "navigate")
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """python, environment: of the worker, None for this process's. automatic: segment by itself once the box has been still for a moment."""
+    """python, environment: of the worker, None for this process's. automatic: segment by itself once the box has been still for a moment.
+
+    preload: load the model with the first connection, so that it is there when the sweep ends.
+    """
 
     python: str | None = None
     environment: Mapping[str, str] | None = None
     worker: WorkerSettings | None = None
     automatic: bool = True
+    preload: bool = True
 
 
 class Flow:
@@ -114,6 +118,8 @@ class Flow:
     def _connect(self) -> None:
         if self.connection is not None:
             self.connection()
+            if self.settings.preload and self.segmenting.model is None and not self.segmenting.loading:
+                self.segmenting.load_model()
 
     def disconnect(self) -> None:
         """Close the connection. Raises OutputError while a sweep is being recorded."""
@@ -182,6 +188,7 @@ class Flow:
         if volume is not None:
             self.sweeps.result = None
             self._take_volume(volume)
+            self._tried = self.nodes.box()  # what was saved, perhaps corrected by hand, is not segmented anew by itself
             self.log.add(f"the case {self.nodes.sweep} was taken up from the scene")
 
     def _take_volume(self, volume: Volume | None) -> None:

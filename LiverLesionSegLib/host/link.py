@@ -118,7 +118,7 @@ class Link:
     def _tips(self, tools: Tools) -> None:
         """Tips that the configuration knows."""
         for name in tools.instruments():
-            if name not in tools._tips:
+            if not tools.asked_for_tip(name):
                 try:
                     tools.set_tip(name, tip_from_config(tools.calibration, name))
                 except CalibrationError:

@@ -65,6 +65,7 @@ class Navigating:
         self._instruments: dict[str, _Instrument] = {}
         self._error: Exception | None = None
         self._rebuild = False
+        self._view_size: tuple[int, ...] = ()
 
     def start(self) -> None:
         """Guide the tool. Raises SceneError before there is a lesion."""
@@ -158,12 +159,18 @@ class Navigating:
         frame, pose = self._link.frame, self._link.pose
         if frame is None:
             return
-        if self._rebuild or self.scene_nodes is None or self.scene_nodes.live.volume.GetScene() is None or self._size_changed(frame.image.shape):
-            if pose is None:
-                return
+        if self.scene_nodes is not None and self.scene_nodes.live.volume.GetScene() is None:
+            self.scene_nodes = None
+        built = (self._rebuild or self.scene_nodes is None or self._size_changed(frame.image.shape)) and pose is not None
+        if built and pose is not None:
             self._build(frame.image.shape, pose)
         if self.scene_nodes is not None:
-            show_moment(self.scene_nodes, frame.image if fresh or self.scene_nodes.milliseconds == {} else None, pose)
+            size = self.scene_nodes.slice_node.GetDimensions()
+            if size != self._view_size:  # another layout: the image is to fill its new view
+                self._view_size, self.scene_nodes.fitted = size, False
+            # Without a place the old plane and contours go, even where new nodes have to wait for the next pose.
+            image = frame.image if (fresh or built) and not self._size_changed(frame.image.shape) else None
+            show_moment(self.scene_nodes, image, pose)
 
     def _size_changed(self, shape: tuple[int, ...]) -> bool:
         return self.scene_nodes is not None and self.scene_nodes.live.pixels.shape != shape
@@ -224,7 +231,10 @@ class Navigating:
             for finding in self.watch.update(sent.get(reference), others, poses.time):
                 self._log.add(finding.sentence, problem=finding.takes_trust)
                 if finding.takes_trust:
-                    distrust(self._nodes.scene, finding.sentence)
+                    try:
+                        distrust(self._nodes.scene, finding.sentence)
+                    except SceneError as error:  # distances are withheld all the same, since the watch does not trust the sensor
+                        self._log.add(str(error), problem=True)
 
     def _guide(self) -> None:
         tools, guidance = self._link.tools, self._guidance

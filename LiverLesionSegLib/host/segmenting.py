@@ -60,6 +60,9 @@ class Segmenting:
         self._worker, self._background, self._nodes, self._log, self._changed = worker, background, nodes, log, changed
         self.volume: Volume | None = None
         self.model: Mapping[str, Any] | None = None
+        self.wanted_model = ("", "cpu")
+        """Folder ("" for the shipped one) and device: what is shown, and thus what every run is made with."""
+        self._loading = ("", "")
         self.result: LesionResult | None = None
         self.wanted: float | None = None
         self._model_job: Job | None = None
@@ -77,6 +80,11 @@ class Segmenting:
         return self._job is not None
 
     @property
+    def loading(self) -> bool:
+        """Whether a model is being loaded."""
+        return self._model_job is not None
+
+    @property
     def asked_box(self) -> Box | None:
         """The box of the run that goes on, or of the last one, whatever became of it."""
         return self._asked[1] if self._asked is not None else None
@@ -88,9 +96,11 @@ class Segmenting:
         self.volume, self.result, self._asked, self._error, self._empty, self.wanted = volume, None, None, None, False, None
         self._job = None
 
-    def load_model(self, folder: str = "", device: str = "cpu", threads: int | None = None) -> None:
-        """Load a model into the worker, the one that is shipped without a folder; the one before serves no longer."""
-        self.model, self._model_error = None, None
+    def load_model(self, threads: int | None = None) -> None:
+        """Load the wanted model into the worker; the one before serves no longer. Raises InputError for a folder that is none."""
+        folder, device = self.wanted_model
+        self.model, self._model_error, self._loading = None, None, self.wanted_model
+        check_model_folder(folder)
         arguments: dict[str, Any] = {"device": device, "threads": threads}
         if folder:
             arguments["folder"] = folder
@@ -100,9 +110,7 @@ class Segmenting:
 
     def segment(self, box: Box) -> None:
         """Look for the lesion in the box by the model, at its tuned threshold. A run that goes on is stopped for it. Raises InputError."""
-        if self._model_error is not None and self.model is None and self._model_job is None:
-            raise self._model_error
-        if self.model is None and self._model_job is None:
+        if self._loading != self.wanted_model or (self.model is None and self._model_job is None):
             self.load_model()
         self._ask("segment", NNUNET, box, {})
 

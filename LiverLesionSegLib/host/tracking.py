@@ -71,6 +71,10 @@ class Tools:
         if tool in self._tools:
             self._tools[tool].watch.tip = tip
 
+    def asked_for_tip(self, tool: str) -> bool:
+        """Whether `set_tip` was called for it, with a tip or without."""
+        return tool in self._tips
+
     def tip(self, tool: str) -> ToolTip | None:
         """None where nobody knows it."""
         return self._tips.get(tool)

@@ -44,7 +44,7 @@ def volume(scenario, tmp_path_factory):
 @pytest.fixture
 def flow(tmp_path):
     with headless_scene() as headless:
-        made = Flow(headless.scene, FlowSettings(automatic=False, worker=WorkerSettings(cancel_grace_s=1.0)))
+        made = Flow(headless.scene, FlowSettings(automatic=False, preload=False, worker=WorkerSettings(cancel_grace_s=1.0)))
         made.set_folder(tmp_path / "sweeps")
         yield made
         made.close()
@@ -190,11 +190,14 @@ def test_a_killed_worker_is_said_and_the_next_run_succeeds(flow, scenario, volum
 
 def test_a_missing_model_leaves_region_growing(flow, scenario, volume, tmp_path):
     take_volume(flow, scenario, volume)
-    flow.segmenting.load_model(str(tmp_path / "no model"))
+    flow.segmenting.wanted_model = (str(tmp_path / "no model"), "cpu")
+    assert not flow.act("segment") and "no such folder" in flow.problem.values["text"]
+    (tmp_path / "empty").mkdir()
+    flow.segmenting.wanted_model = (str(tmp_path / "empty"), "cpu")
     assert flow.act("segment"), flow.problem
     until(flow, lambda: not flow.segmenting.running)
     state = flow.states()["segment"]
-    assert state.state == "attention" and "no model" in state.said.values["text"]
+    assert state.state == "attention" and "empty" in state.said.values["text"]
     assert flow.segmenting.result is None and flow.nodes.current().segmentation is None
     assert flow.act("grow"), flow.problem
     until(flow, lambda: not flow.segmenting.running)
