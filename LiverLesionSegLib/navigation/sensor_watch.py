@@ -180,10 +180,18 @@ class LiverSensorWatch:
         if np.linalg.norm(off[:3]) > self.settings.wrong_mm or np.linalg.norm(off[3:]) > self.settings.wrong_deg:
             self._doubted.append(sample)
             return self._judge_doubted() if len(self._doubted) >= self.settings.stay_poses else []
-        if self._doubted:
-            self.wrong_poses += len(self._doubted)
-            self._doubted.clear()
+        self._settle_doubts(sample)
         return self._accept(sample)
+
+    def _settle_doubts(self, sample: _Sample) -> None:
+        """Doubted poses near one that is believed were right, of a step at the limit, and are needed to see it; the others were wrong."""
+        for doubted in self._doubted:
+            off = doubted.values - sample.values
+            if np.linalg.norm(off[:3]) < self.settings.wrong_mm / 2 and np.linalg.norm(off[3:]) < self.settings.wrong_deg / 2:
+                self._window.append(doubted)
+            else:
+                self.wrong_poses += 1
+        self._doubted = []
 
     def _line(self, time: float) -> tuple[FloatArray, FloatArray]:
         recent = [s for s in self._window if self._window[-1].time - s.time <= self.settings.window_s]

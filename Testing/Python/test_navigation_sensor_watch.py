@@ -46,6 +46,14 @@ def test_a_jump_takes_the_trust_until_confirmed(case: Breathing, mm: float) -> N
     assert watch.trusted and not watch.findings
 
 
+def test_a_jump_at_the_limit_of_doubt_is_found_however_the_noise_falls() -> None:
+    for seed in range(8):
+        times, poses = breathing_poses(Breathing(20, 20, 0.5, 0.3, 20), 6, seed=seed)
+        poses[times >= 4, :3, 3] += 8 * np.roll(ALONG, seed)
+        watch = LiverSensorWatch()
+        assert [finding.kind for finding in follow(watch, times, poses)] == ["jump"], f"seed {seed}"
+
+
 def test_a_turn_is_a_jump() -> None:
     watch = LiverSensorWatch()
     times, poses = breathing_poses(SLOW, 8)
