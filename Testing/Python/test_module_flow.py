@@ -182,7 +182,8 @@ def test_a_killed_worker_is_said_and_the_next_run_succeeds(flow, scenario, volum
     os.kill(flow.worker_pid, signal.SIGKILL)
     until(flow, lambda: not flow.segmenting.running)
     state = flow.states()["segment"]
-    assert (state.state == "attention" and "starts again" in state.said.values["text"]) or flow.segmenting.result is not None
+    assert state.state == "attention" and "SIGKILL" in state.said.values["text"] and state.action == "segment"
+    assert flow.nodes.current().segmentation is None
     assert flow.act("grow"), flow.problem
     until(flow, lambda: not flow.segmenting.running)
     assert flow.segmenting.result is not None
