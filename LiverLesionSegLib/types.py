@@ -257,13 +257,18 @@ class Probability:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A probability threshold and where it comes from; it belongs to one model (and one inference path) and to no other."""
+    """A probability threshold and where it comes from; it belongs to one model (and one inference path) and to no other.
+
+    least_share: of the volume of the ellipsoid inscribed in the box. A box is drawn about a lesion: a mask that fills less than this is nothing
+    found. At 0 every mask counts.
+    """
 
     value: float
     model_id: str
     inference_path: str
     tuned: str = ""
     cases: tuple[str, ...] = ()
+    least_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def measure(case: Case, predictor: Predictor, threshold: Threshold, other_boxes:
         box = case_box(loaded)
         started = perf_counter()
         probability, _ = probability_of(loaded, box, predictor)
-        mask = apply_threshold(probability, threshold)
+        mask = apply_threshold(probability, threshold, box=box)
         seconds = perf_counter() - started
     except InputError as error:
         return {"case": case.name, "refused": str(error)}
@@ -60,10 +60,11 @@ def measure(case: Case, predictor: Predictor, threshold: Threshold, other_boxes:
     dices = [result["model"]["dice"]]
     for number in range(1, other_boxes + 1):
         try:
-            other, _ = probability_of(loaded, case_box(loaded, number), predictor)
+            other_box = case_box(loaded, number)
+            other, _ = probability_of(loaded, other_box, predictor)
         except InputError:
             continue
-        dices.append(overlap(apply_threshold(other, threshold), _truth(loaded, other.grid)).dice)
+        dices.append(overlap(apply_threshold(other, threshold, box=other_box), _truth(loaded, other.grid)).dice)
     result["dice_of_boxes"] = dices
     return result
 

@@ -18,7 +18,7 @@ import torch
 from prediction import NnunetRun
 
 from LiverLesionSegLib.cohort.loading import reconstruct_files
-from LiverLesionSegLib.commands.segment import DEFAULT_MODEL
+from LiverLesionSegLib.commands.shipped_model import DEFAULT_MODEL
 from LiverLesionSegLib.evaluation.metrics import overlap
 from LiverLesionSegLib.phantom import PhantomSettings, simulate_case, write_case
 from LiverLesionSegLib.segmentation import Predictor, apply_threshold, crop, load_model, onto_volume, surface

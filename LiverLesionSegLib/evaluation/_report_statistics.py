@@ -80,9 +80,8 @@ def curve_numbers(content: Content) -> list[Block]:
         for pair, of in differences.items()
     ]
     if rows:
-        header = ("Methods", "Cases", "Area, ROC", "Area, precision-recall")
         caption = "Differences of the areas on the cases that both have, both drawn together; an interval without 0 says that they differ."
-        blocks.append(Table(header, tuple(rows), caption))
+        blocks.append(Table(("Methods", "Cases", "Area, ROC", "Area, precision-recall"), tuple(rows), caption))
     of_all = [*(found.areas for found in content.curves.methods.values()), *differences.values()]
     blocks += _notes(_said(interval for areas in of_all for interval in (areas.roc, areas.precision_recall)))
     models = content.cohort.provenance.get("models")
@@ -174,8 +173,8 @@ def observers(content: Content) -> list[Block]:
             )
             for one in found.cases
         )
-        header = ("Case", "Observers", "Dice of pairs", "Consensus, mL", "Deviates", "To know")
-        blocks.append(Table(header, cases, f"Every case with several observers ({len(cases)})", folded=True))
+        by_case = ("Case", "Observers", "Dice of pairs", "Consensus, mL", "Deviates", "To know")
+        blocks.append(Table(by_case, cases, f"Every case with several observers ({len(cases)})", folded=True))
     return blocks
 
 

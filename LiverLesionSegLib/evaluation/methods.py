@@ -121,7 +121,7 @@ class _Network:
         """Crop, network, back onto the volume, threshold: as `segment` does it."""
         probability, _ = probability_of(loaded, box, self.predictor, cancelled=cancelled)
         started = perf_counter()
-        mask = apply_threshold(probability, self.method.threshold)
+        mask = apply_threshold(probability, self.method.threshold, box=box if self.uses_box else None)
         seconds = {**probability.seconds, "threshold": perf_counter() - started}
         return Segmented(mask, probability, seconds, probability.device, self.method.model_id, self.method.threshold.value)
 

@@ -149,11 +149,13 @@ class Segmenting:
             return
         self.wanted = value
         probability, tuned = result.probability, result.tuned
-        chosen = tuned if abs(value - tuned.value) < 1e-6 else replace(tuned, value=value, tuned="given by hand, not tuned", cases=())
+        chosen = (
+            tuned if abs(value - tuned.value) < 1e-6 else replace(tuned, value=value, tuned="given by hand, not tuned", cases=(), least_share=0.0)
+        )
         begun = time.perf_counter()
 
         def work(cancelled: IsCancelled) -> tuple[Mask, Surface]:
-            mask = apply_threshold(probability, chosen)
+            mask = apply_threshold(probability, chosen, box=result.box)
             extra = {key: result.mask.provenance[key] for key in ("volume", "box") if key in result.mask.provenance}
             mask = Mask(mask.array, mask.grid, {**mask.provenance, **extra})
             return mask, surface(mask, cancelled=cancelled)

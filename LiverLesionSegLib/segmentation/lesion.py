@@ -67,7 +67,7 @@ def lesion_by_network(
         predicted = predictor.predict(cropped, progress=part_of(progress, 0.1, 0.8), cancelled=cancelled)
         probability = onto_volume(predicted, volume.grid, box, cropped.margin_mm)
     with _timed(seconds, "threshold", cancelled):
-        mask = apply_threshold(probability, threshold)
+        mask = apply_threshold(probability, threshold, box=box)
     return _finished(mask, volume, cropped, seconds, predictor.bundle.warnings, probability, threshold, part_of(progress, 0.8, 1.0), cancelled)
 
 

@@ -195,6 +195,7 @@ def write_threshold(
         "agreeing_paths": list(agreeing_paths),
         "tuned": "" if threshold is None else threshold.tuned,
         "cases": [] if threshold is None else list(threshold.cases),
+        "least_share": 0.0 if threshold is None else float(threshold.least_share),
         "details": dict(details or {}),
         "sha256": {name: _file_digest(folder / name) for name in _DIGESTED if (folder / name).is_file()},
     }
@@ -223,11 +224,12 @@ def _read_threshold(folder: Path, identity: str) -> tuple[Threshold | None, tupl
         if record["value"] is None:
             return None, paths, details
         value = float(record["value"])
-        threshold = Threshold(value, identity, str(record["inference_path"]), str(record["tuned"]), tuple(str(c) for c in record["cases"]))
+        cases, share = tuple(str(case) for case in record["cases"]), float(record.get("least_share", 0.0))
+        threshold = Threshold(value, identity, str(record["inference_path"]), str(record["tuned"]), cases, share)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: is incomplete ({error}); tune the threshold again.") from error
-    if not 0 < value <= 1:
-        raise ModelError(f"{path}: the threshold is {value:g}; it must lie above 0 and at most at 1, so tune it again.")
+    if not (0 < value <= 1 and 0 <= share < 1):
+        raise ModelError(f"{path}: threshold {value:g} and least share {share:g} must lie between 0 and 1; tune the threshold again.")
     return threshold, paths, details
 
 

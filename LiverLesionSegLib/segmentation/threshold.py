@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
-from ..types import Mask, Probability, Threshold
+from ..types import Box, Grid, Mask, Probability, Threshold
+
+TOO_LITTLE = (
+    "what was found fills only {share:.0%} of the box, less than any lesion that the model was tuned on ({least:.0%}), and was left out; "
+    "draw the box closer about the lesion, or give a threshold by hand to see it"
+)
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,10 @@ class ThresholdSettings:
     largest_component: bool = False
 
 
-def apply_threshold(probability: Probability, threshold: Threshold, settings: ThresholdSettings | None = None) -> Mask:
+def apply_threshold(probability: Probability, threshold: Threshold, settings: ThresholdSettings | None = None, *, box: Box | None = None) -> Mask:
     """The voxels whose probability is at least the threshold (as on a precision-recall curve), on the probability's grid.
+
+    box: that the probability was predicted in; what fills less of it than the threshold's `least_share` is no lesion, and the mask empty.
 
     Raises ModelError when the threshold was tuned for another model or another inference path, or is not a number in (0, 1].
     """
@@ -38,16 +45,28 @@ def apply_threshold(probability: Probability, threshold: Threshold, settings: Th
     array = probability.array >= np.float32(threshold.value)
     if settings.largest_component:
         array = _largest_component(array)
+    share = 0.0 if box is None else share_of_box(int(array.sum()), probability.grid, box)
+    too_little = box is not None and 0 < share < threshold.least_share
+    if too_little:
+        array = np.zeros_like(array)
     provenance = {
         "method": "nnunet",
         "model_id": probability.model_id,
         "threshold": float(threshold.value),
         "threshold_tuned": threshold.tuned,
         "largest_component": settings.largest_component,
+        **({"share_of_box": round(share, 4), "least_share": float(threshold.least_share)} if box is not None else {}),
         "inference_path": probability.inference_path,
         "device": probability.device,
     }
+    if too_little:
+        provenance["warnings"] = [TOO_LITTLE.format(share=share, least=threshold.least_share)]
     return Mask(array, probability.grid, provenance)
+
+
+def share_of_box(voxels: int, grid: Grid, box: Box) -> float:
+    """Volume of so many voxels of `grid` over that of the ellipsoid inscribed in `box`."""
+    return voxels * float(np.prod(grid.spacing_mm)) / (float(np.prod(box.size)) * np.pi / 6)
 
 
 def _largest_component(array: np.ndarray) -> np.ndarray:

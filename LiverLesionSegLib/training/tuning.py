@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..cohort import Case, LoadedCase, case_box, load_case, mask_onto_grid, probability_of, read_cases
+from ..cohort import Case, LoadedCase, case_box, lesion_free_box, load_case, mask_onto_grid, probability_of, read_cases
 from ..errors import InputError
 from ..evaluation.curves import BestF1, VoxelCurves
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
-from ..types import Box, Mask, Threshold
+from ..segmentation.threshold import share_of_box
+from ..types import Box, FloatArray, Mask, Probability, Threshold
 
 if TYPE_CHECKING:
     from ..segmentation.predictor import Predictor
@@ -25,7 +27,44 @@ CURVE_POINTS = 200
 AGREEMENT = 1e-3
 """The largest difference of probability at which another inference path may share a threshold."""
 
+OTHER_BOXES = 2
+"""More boxes of a case, about the lesion and away from it, from which it is learnt how much of its box a lesion fills."""
+
+LEAST_SHARE = 0.95
+"""Of the least share that a lesion filled: a little room below what was seen."""
+
 Boxer = Callable[[LoadedCase], Box]
+
+
+class Shares:
+    """How much of their boxes the masks of many images fill, at a threshold that is known only when all have been seen: voxels by level."""
+
+    LEVELS = 2000
+
+    def __init__(self) -> None:
+        self._voxels: list[NDArray[np.int64]] = []
+        self._per_voxel: list[float] = []
+        self._lesion: list[bool] = []
+
+    def add(self, probability: Probability, box: Box, lesion: bool) -> None:
+        """One image; lesion: whether its box holds one."""
+        levels = np.minimum(probability.array * self.LEVELS, self.LEVELS - 1).astype(np.int64)
+        self._voxels.append(np.bincount(levels.ravel(), minlength=self.LEVELS))
+        self._per_voxel.append(share_of_box(1, probability.grid, box))
+        self._lesion.append(lesion)
+
+    def at(self, threshold: float) -> tuple[FloatArray, FloatArray]:
+        """Shares of the boxes with and without a lesion; the threshold is taken to 1/2000."""
+        first = min(round(threshold * self.LEVELS), self.LEVELS - 1)
+        shares = np.array([voxels[first:].sum() for voxels in self._voxels]) * np.array(self._per_voxel)
+        lesion = np.array(self._lesion, dtype=bool)
+        return shares[lesion], shares[~lesion]
+
+
+def least_share(with_lesion: FloatArray) -> float:
+    """The share below which a mask is nothing: a little under the least that a lesion of the validation cases filled where one was found."""
+    found = with_lesion[with_lesion > 0]
+    return round(float(found.min()) * LEAST_SHARE, 4) if len(found) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +99,7 @@ def tune(
     wanted = [case for case in cases if case.split == split]
     if not wanted:
         raise InputError(f"The table has no {split} case, so no threshold can be tuned; say {split} in its column split.")
-    curves = VoxelCurves()
+    curves, shares = VoxelCurves(), Shares()
     differences = {other.inference_path: 0.0 for other in others}
     for number, case in enumerate(wanted):
         stop_if_cancelled(cancelled)
@@ -74,13 +113,42 @@ def tune(
             differences[other.inference_path] = max(differences[other.inference_path], worst)
         truth = loaded.truth or Mask(np.zeros(probability.grid.shape, dtype=bool), probability.grid)
         curves.add(probability.array, mask_onto_grid(truth, probability.grid).array)
+        if not predictor.bundle.whole_volume:
+            shares.add(probability, box, bool(truth.array.any()))
+            for other_box, lesion in _other_boxes(loaded):
+                stop_if_cancelled(cancelled)
+                shares.add(probability_of(loaded, other_box, predictor, cancelled=cancelled)[0], other_box, lesion)
     best = curves.best_f1()
     names = tuple(case.name for case in wanted)
     tuned = f"highest voxel-wise F1 over {len(names)} {split} cases"
-    threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names)
+    with_lesion, without = shares.at(best.threshold)
+    least = least_share(with_lesion)
+    threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names, least)
     report(progress, 1.0, "tuned")
-    details = _details(best, curves) | ({"largest_difference": differences} if differences else {})
+    details = _details(best, curves) | _nothing(with_lesion, without, least) | ({"largest_difference": differences} if differences else {})
     return Tuned(threshold, best, curves, details, tuple(path for path, worst in differences.items() if worst <= AGREEMENT))
+
+
+def _other_boxes(loaded: LoadedCase) -> Iterator[tuple[Box, bool]]:
+    """More boxes of a case, as a hand draws them, and whether each holds the lesion."""
+    if loaded.truth is None or not loaded.truth.array.any():
+        return
+    for number in range(1, 1 + OTHER_BOXES):
+        yield case_box(loaded, number), True
+    for number in range(1 + OTHER_BOXES):
+        box = lesion_free_box(loaded, number)
+        if box is not None:
+            yield box, False
+
+
+def _nothing(with_lesion: FloatArray, without: FloatArray, least: float) -> dict[str, Any]:
+    """What is kept of how `least_share` was chosen."""
+    return {
+        "boxes_with_lesion": len(with_lesion),
+        "boxes_with_lesion_and_nothing_found": int((with_lesion < max(least, 1e-9)).sum()),
+        "boxes_without_lesion": len(without),
+        "boxes_without_lesion_and_nothing_found": int((without < max(least, 1e-9)).sum()),
+    }
 
 
 def _details(best: BestF1, curves: VoxelCurves) -> dict[str, Any]:

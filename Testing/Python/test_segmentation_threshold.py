@@ -10,7 +10,8 @@ import pytest
 from LiverLesionSegLib.errors import ModelError
 from LiverLesionSegLib.geometry import grid_from_axes
 from LiverLesionSegLib.segmentation import ThresholdSettings, apply_threshold
-from LiverLesionSegLib.types import Probability, Threshold
+from LiverLesionSegLib.training.tuning import Shares, least_share
+from LiverLesionSegLib.types import Box, Probability, Threshold
 
 GRID = grid_from_axes((2, 3, 4), (0, 0, 0), np.eye(3), 1.0)
 PROBABILITY = Probability(np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4), GRID, "a" * 64, "tiled", "cpu")
@@ -40,3 +41,29 @@ def test_the_largest_component_is_kept_only_when_asked():
     probability = Probability(array, GRID, "a" * 64, "tiled", "cpu")
     assert apply_threshold(probability, THRESHOLD).array.sum() == 4
     assert apply_threshold(probability, THRESHOLD, ThresholdSettings(largest_component=True)).array.sum() == 3
+
+
+def test_what_fills_too_little_of_its_box_is_nothing_and_that_is_said():
+    # The ellipsoid inscribed in a box of 4 x 3 x 2 mm has 12.57 mm3; 15 voxels of 1 mm3 are at or above 0.35.
+    box = Box(np.zeros(3), np.eye(3), np.array([4.0, 3.0, 2.0]))
+    share = 15 / (24 * np.pi / 6)
+    whole = apply_threshold(PROBABILITY, replace(THRESHOLD, least_share=share * 0.99), box=box)
+    assert whole.array.sum() == 15 and whole.provenance["share_of_box"] == pytest.approx(share, abs=1e-4) and "warnings" not in whole.provenance
+    nothing = apply_threshold(PROBABILITY, replace(THRESHOLD, least_share=share * 1.01), box=box)
+    assert not nothing.array.any()
+    assert "fills only 119% of the box" in nothing.provenance["warnings"][0]
+    assert apply_threshold(PROBABILITY, replace(THRESHOLD, least_share=share * 1.01)).array.sum() == 15
+
+
+def test_the_least_share_is_what_the_least_lesion_of_the_validation_cases_filled():
+    shares = Shares()
+    box = Box(np.zeros(3), np.eye(3), np.array([4.0, 3.0, 2.0]))
+    for lesion, count in ((True, 12), (True, 6), (True, 0), (False, 2), (False, 0)):
+        array = np.zeros(24, np.float32)
+        array[:count] = 0.8
+        shares.add(replace(PROBABILITY, array=array.reshape(2, 3, 4)), box, lesion)
+    with_lesion, without = shares.at(0.5)
+    np.testing.assert_allclose(with_lesion, np.array([12, 6, 0]) / (24 * np.pi / 6))
+    np.testing.assert_allclose(without, np.array([2, 0]) / (24 * np.pi / 6))
+    assert without.max() < least_share(with_lesion) < with_lesion[1]
+    assert shares.at(0.9)[0].max() == 0.0 and least_share(shares.at(0.9)[0]) == 0.0
