@@ -25,7 +25,7 @@ _BESIDE = Path(__file__).resolve().parent.parent
 if (_BESIDE / "LiverLesionSegLib" / "__init__.py").exists() and str(_BESIDE) not in sys.path:
     sys.path.append(str(_BESIDE))
 
-TICK_MS = 33
+TICK_MS = 15
 REFRESH_S = 0.15
 PATHS = {
     "configPath": "configPath",

@@ -45,7 +45,17 @@ class Bench:
     """Drives the panel; `rows` is the table."""
 
     def __init__(self, desktop: Any, pictures: Path | None) -> None:
+        from host import leaks
+
+        from LiverLesionSegLib.scene.layouts import layout_node, show_layout
+
         self.desktop, self.pictures = desktop, pictures
+        before = desktop.layout_manager.layout
+        for name in ("navigation", "review"):  # the views that they bring stay, as they do in Slicer
+            show_layout(layout_node(desktop.scene), name)
+            desktop.process()
+        desktop.layout_manager.layout = before
+        desktop.baseline = leaks.snapshot(desktop)
         self.widget = desktop.load_module(PROJECT / "LiverLesionSeg" / "LiverLesionSeg.py")
         desktop.select("LiverLesionSeg")
         self.window = desktop.show(1400, 900, 470)
@@ -92,7 +102,7 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     bench.rows.append(("model loaded and warm", f"{loading:.1f} s", ""))
     bench.picture("start")
     click(ui.nextButton)
-    bench.blocked("connecting", lambda: flow.link.pose is not None)
+    bench.blocked("connecting", lambda: flow.link.pose is not None and ui.nextButton.text == "Start sweep")
     bench.picture("connected")
     click(ui.nextButton)
     bench.blocked("recording", lambda: flow.link.status(now=True).frames >= FRAMES)
@@ -118,10 +128,11 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     ]
     bench.rows += [(f"  {name}", f"{seconds:.2f} s", "") for name, seconds in stages.items()]
     slide(bench)
-    click(ui.nextButton)  # accept
-    bench.blocked("accepting", lambda: flow.reviewing.accepted is not None)
+    bench.until(lambda: ui.nextButton.text == "Accept the lesion")
+    click(ui.nextButton)
+    bench.blocked("accepting", lambda: flow.reviewing.accepted is not None and ui.nextButton.text == "Navigate")
     bench.picture("accepted")
-    click(ui.nextButton)  # navigate
+    click(ui.nextButton)
     bench.blocked("navigation starting", lambda: flow.navigating.shown.reading.distance_mm is not None)
     begun = time.perf_counter()
     bench.blocked("navigation, 3 s", lambda: time.perf_counter() - begun > 3.0)
@@ -169,6 +180,7 @@ def main() -> None:
         for text in desktop.slot_errors:
             print(text, file=sys.stderr)
         desktop.unload()
+        desktop.scene.Clear(False)
         print("left behind: " + ("; ".join(desktop.leaks()) or "nothing"))
 
 

@@ -41,6 +41,7 @@ class SurgeryPanel:
         self.ui, self.flow = ui, flow
         self.parameters: Any = None
         self.cancellable = False
+        self._action = ""
         self._open = ""
         self._known: tuple[Any, ...] = ()
         self._result: Any = None
@@ -91,8 +92,8 @@ class SurgeryPanel:
         self.refresh()
 
     def next(self) -> None:
-        """The prominent button, and its key."""
-        _step, action = self.flow.next()
+        """The prominent button, and its key: what it says, whatever would come next by now."""
+        action = self._action
         if action == "navigate":
             self.showLayout("navigation")
         if action:
@@ -227,6 +228,7 @@ class SurgeryPanel:
     def _show_head(self, state: Any, name: str, action: str) -> None:
         ui, flow = self.ui, self.flow
         guiding = (_("Guiding") if state.state == DONE else _("No distance")) if name == "navigate" and not action and flow.navigating.active else ""
+        self._action = action
         set_text(ui.nextButton, guiding or action_texts()[action])
         ui.nextButton.enabled = bool(action)
         set_text(ui.headline, sentence(state.said))

@@ -166,12 +166,12 @@ class CaseNodes:
         current = self._need()
         self.remove_margin()
         if current.segmentation is None:
-            segmentation = segmentation_node(self.scene, mask, current.volume, f"{self.sweep} lesion", parent=current.reference)
+            segmentation = segmentation_node(self.scene, mask, current.volume, f"{self.sweep} lesion", parent=current.reference, surface=surface)
             segmentation.GetDisplayNode().SetVisibility3D(False)
             self._own(segmentation)
         else:
             segmentation = current.segmentation
-            update_segmentation_node(segmentation, mask)
+            update_segmentation_node(segmentation, mask, surface)
         return segmentation, self.show_surface(surface)
 
     def show_surface(self, surface: Surface) -> Node:

@@ -17,7 +17,7 @@ from . import connector
 from .background import Background
 from .boxing import Boxing
 from .case_nodes import CaseNodes
-from .link import Link
+from .link import Link, warm_up
 from .log import Log
 from .navigating import Navigating
 from .reviewing import Accepted, Reviewing
@@ -61,7 +61,7 @@ class Flow:
         self.boxing = Boxing(self.link, self.nodes, self.log)
         self.segmenting = Segmenting(self.worker, self.background, self.nodes, self.log, self._new_lesion)
         self.reviewing = Reviewing(self.background, self.nodes, self.log, self._accepted)
-        self.navigating = Navigating(self.link, self.background, self.nodes, self.log)
+        self.navigating = Navigating(self.link, self.worker, self.background, self.nodes, self.log)
         self.connection: Callable[[], None] | None = None
         self._tried: Box | None = None
         self._closed = False
@@ -118,6 +118,11 @@ class Flow:
     def _connect(self) -> None:
         if self.connection is not None:
             self.connection()
+            if self.link.config is not None:
+                config = self.link.config
+                self.background.run(
+                    "warm up", lambda cancelled: warm_up(config), lambda _: None, lambda error: self.log.add(str(error), problem=True)
+                )
             if self.settings.preload and self.segmenting.model is None and not self.segmenting.loading:
                 self.segmenting.load_model()
 

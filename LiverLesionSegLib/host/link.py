@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ..acquisition.assembly import AssemblySettings
 from ..acquisition.frames import TrackedFrame
@@ -16,7 +19,7 @@ from ..errors import CalibrationError, InputError, LinkError, SweepError
 from ..navigation.tools import OK, UNKNOWN_TIP, ToolReading, tip_from_config
 from ..reconstruction.settings import settings_for
 from ..sweep.plus_config import PlusConfig, read_plus_config
-from ..types import FloatArray
+from ..types import Calibration, FloatArray
 from .background import Background
 from .log import Log
 from .state import ATTENTION, DONE, READY, RUNNING, StepState, step
@@ -104,6 +107,8 @@ class Link:
         newest = session.newest_frame()
         fresh = newest is not None and newest is not self.frame
         if fresh and newest is not None:
+            if self.frame is None:
+                self._status_at = 0.0  # what was said before the first image is not true any more
             self.frame = newest
             try:
                 found = path.pose(newest)
@@ -161,9 +166,9 @@ class Link:
             if self.frame is None and waited < PATIENCE_S:
                 return step(RUNNING, "connect.waiting", cancel=True, host=host, port=port)
             details = [receiver.last_error] if receiver.last_error else []
-            return step(
-                ATTENTION, "connect.gone" if self.frame is not None else "connect.no_server", "disconnect", details=details, host=host, port=port
-            )
+            if self.frame is not None:
+                return step(ATTENTION, "connect.gone", details=details, host=host, port=port)
+            return step(ATTENTION, "connect.no_server", "disconnect", details=details, host=host, port=port)
         if self.frame is None or receiver.image_silence_s > SILENCE_S:
             if self.frame is None and waited < PATIENCE_S:
                 return step(RUNNING, "connect.waiting", cancel=True, host=host, port=port)
@@ -174,6 +179,21 @@ class Link:
         dropped = receiver.images_lost
         details = [f"{reason}: {count}" for reason, count in receiver.dropped.items()] if dropped else []
         return step(DONE, "connect.live", fps=receiver.fps, tools=", ".join(bad), details=details)
+
+
+def warm_up(config: PlusConfig) -> None:
+    """Load what is compiled, which stops the interface for a tenth of a second, before there is a recording or navigation that it would disturb."""
+    from ..navigation.distance import prepare_distances
+    from ..reconstruction import Reconstructor
+
+    settings = replace(settings_for(config), spacing_mm=1.0, hole_filling=None, threads=1)
+    reconstructor = Reconstructor(Calibration(np.diag([0.5, 0.5, 0.5, 1.0])), settings)
+    for step_mm in (0.0, 1.0):
+        pose = np.eye(4)
+        pose[2, 3] = step_mm
+        reconstructor.add(np.full((32, 32), 7, np.uint8), pose)
+    reconstructor.preview(10_000)
+    prepare_distances()
 
 
 def open_config(path: str | Path) -> PlusConfig:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SceneError
+from ..errors import Cancelled, InputError, SceneError
 from ..navigation.guidance import Guidance, Reading
-from ..navigation.margin import margin_surface
 from ..navigation.sensor_watch import LiverSensorWatch
 from ..navigation.tools import OK, ToolReading, ToolTip
 from ..progress import IsCancelled
@@ -21,6 +21,8 @@ from ..scene.nodes import Node
 from ..scene.tools import ImagePoses, reference_transform, tool_transform
 from ..scene.trust import clear_moment, confirm_trust, distrust, distrust_reason
 from ..types import FloatArray, Surface
+from ..worker.client import Worker
+from ..worker.job import Job
 from .background import Background
 from .case_nodes import CaseNodes
 from .link import Link
@@ -52,8 +54,9 @@ class _Instrument:
 class Navigating:
     """The live scene is there from the first image on; distances from the moment that navigation is started."""
 
-    def __init__(self, link: Link, background: Background, nodes: CaseNodes, log: Log) -> None:
-        self._link, self._background, self._nodes, self._log = link, background, nodes, log
+    def __init__(self, link: Link, worker: Callable[[], Worker], background: Background, nodes: CaseNodes, log: Log) -> None:
+        self._link, self._worker, self._background, self._nodes, self._log = link, worker, background, nodes, log
+        self._shell: Job | None = None
         self.margin_mm = DEFAULT_MARGIN_MM
         self.tool = ""
         self.active = False
@@ -84,6 +87,7 @@ class Navigating:
         """The distances of before count no more, from now on."""
         self._surface, self._guidance, self._error = surface, None, None
         self._background.forget("guidance")
+        self._drop_shell()
         self.shown = Shown(Reading())
         self._rebuild = True
         if surface is None:
@@ -96,11 +100,17 @@ class Navigating:
         self.lesion_changed(None)
         self.watch.reset()
 
+    def _drop_shell(self) -> None:
+        job, self._shell = self._shell, None
+        if job is not None and not job.done:
+            self._worker().cancel(job)
+
     def set_margin(self, margin_mm: float) -> None:
         """Another margin, in the background where navigation is on."""
         self.margin_mm = margin_mm
         if self.active:
             self._guidance = None
+            self._drop_shell()
             self._prepare()
 
     def confirm(self, reason: str) -> None:
@@ -124,16 +134,15 @@ class Navigating:
         surface, margin_mm = self._surface, self.margin_mm
         assert surface is not None
 
-        def work(cancelled: IsCancelled) -> tuple[Guidance, Surface]:
+        def work(cancelled: IsCancelled) -> Guidance:
             from ..navigation.distance import SurfaceDistance, prepare_distances
 
             prepare_distances()
-            return Guidance(SurfaceDistance(surface), margin_mm), margin_surface(surface, margin_mm)
+            return Guidance(SurfaceDistance(surface), margin_mm)
 
-        def then(found: tuple[Guidance, Surface]) -> None:
+        def then(found: Guidance) -> None:
             if self._surface is surface and self.active:
-                self._guidance, self._error = found[0], None
-                self._nodes.show_margin(found[1])
+                self._guidance, self._error = found, None
                 self._rebuild = True
 
         def failed_(error: Exception) -> None:
@@ -141,9 +150,23 @@ class Navigating:
             self._log.add(str(error), problem=True)
 
         self._background.run("guidance", work, then, failed_)
+        # The shell is heavier than all the rest, and only for the eye: distances do not wait for it.
+        self._shell = self._worker().request("margin", {"surface": surface, "margin_mm": margin_mm})
+
+    def _take_shell(self) -> None:
+        job = self._shell
+        if job is None or not job.done:
+            return
+        self._shell = None
+        if job.result is not None and self._surface is not None and self.active:
+            self._nodes.show_margin(job.result["surface"])
+            self._rebuild = True
+        elif job.error is not None and not isinstance(job.error, Cancelled):
+            self._log.add(f"margin: {job.error}", problem=True)
 
     def tick(self, fresh: bool, arrived: list[FramePoses]) -> None:
         """After the link's tick. fresh: there is another image, or none any more."""
+        self._take_shell()
         self._watch_sensor(arrived)
         if self._link.session is None:
             if self.scene_nodes is not None:

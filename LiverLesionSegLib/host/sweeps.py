@@ -203,7 +203,7 @@ class Sweeps:
             return failed(self._error, again)
         result = self.result
         if result is None:
-            ready = self._link.session is not None and self._link.frame is not None
+            ready = self._link.session is not None and self._link.frame is not None and not self._link.silent()
             return step(READY, "sweep.ready", "start_sweep") if ready else step(WAITING, "sweep.none")
         values: dict[str, Any] = {"name": result.name, "frames": result.frames_used, "seconds": result.seconds["sweep to volume"]}
         quality = result.quality

@@ -29,10 +29,19 @@ def _geometry_text(grid: Grid) -> str:
     return str(slicer.vtkSegmentationConverter.SerializeImageGeometry(_oriented_image(np.zeros(grid.shape, np.uint8), grid)))
 
 
-def segmentation_node(scene: Scene, mask: Mask, volume_node: Node | None = None, name: str = "Lesion", *, parent: Node | None = None) -> Node:
+def segmentation_node(
+    scene: Scene,
+    mask: Mask,
+    volume_node: Node | None = None,
+    name: str = "Lesion",
+    *,
+    parent: Node | None = None,
+    surface: Surface | None = None,
+) -> Node:
     """A vtkMRMLSegmentationNode with one segment "Lesion": a mass in the liver, as label map on the mask's grid and as closed surface.
 
     volume_node: the image it was drawn on, set as its source volume. parent: the transform above it, by default that of `volume_node`.
+    surface: the mask's own, which then is the closed surface; without it Slicer makes one, which takes longer than all the rest.
     The reference geometry is the mask's own grid, so that edits in the Segment Editor stay on it.
     """
     import slicer
@@ -55,7 +64,7 @@ def segmentation_node(scene: Scene, mask: Mask, volume_node: Node | None = None,
     )
     segmentation.AddSegment(segment, SEGMENT_ID)
     node.SetSourceRepresentationToBinaryLabelmap()
-    node.CreateClosedSurfaceRepresentation()
+    _set_closed_surface(node, segment, surface)
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(True)
     display.SetOpacity2DFill(0.15)
@@ -64,8 +73,22 @@ def segmentation_node(scene: Scene, mask: Mask, volume_node: Node | None = None,
     return node
 
 
-def update_segmentation_node(node: Node, mask: Mask) -> None:
+def _set_closed_surface(node: Node, segment: Any, surface: Surface | None) -> None:
+    if surface is None:
+        node.CreateClosedSurfaceRepresentation()
+        return
+    import slicer
+    import vtk
+
+    polydata = vtk.vtkPolyData()
+    polydata.DeepCopy(surface.polydata)
+    segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName(), polydata)
+
+
+def update_segmentation_node(node: Node, mask: Mask, surface: Surface | None = None) -> None:
     """Replace the lesion's voxels in an existing segmentation node; name, colour, terminology and display stay as they are.
+
+    surface: as for `segmentation_node`.
 
     Raises SceneError when the node has no segment.
     """
@@ -79,7 +102,7 @@ def update_segmentation_node(node: Node, mask: Mask) -> None:
     segment.SetLabelValue(1)
     segment.AddRepresentation(name, _oriented_image(mask.array, mask.grid))
     node.GetSegmentation().InvalidateNonSourceRepresentations()
-    node.CreateClosedSurfaceRepresentation()
+    _set_closed_surface(node, segment, surface)
     mark(node, frame=mask.grid.frame, provenance=mask.provenance)
     node.EndModify(changes)
 

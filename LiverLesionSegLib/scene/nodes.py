@@ -24,6 +24,8 @@ PROVENANCE = "LiverLesionSeg.Provenance"
 UNTRUSTED = "LiverLesionSeg.Untrusted"
 """Why a node is not to be trusted; not set while it is."""
 WEIGHT_REFERENCE = "LiverLesionSegWeight"
+SAMPLED_VOXELS = 500_000
+"""So many voxels, evenly spread, are enough to choose how bright a volume is shown."""
 BOX_COLOR = (0.42, 0.78, 0.95)
 SEED_COLOR = (0.98, 0.93, 0.35)
 
@@ -116,6 +118,8 @@ def from_image_data(image: Any) -> np.ndarray:
 
 def _image_node(scene: Scene, array: Any, grid: Grid, name: str) -> Node:
     node = new_node(scene, "vtkMRMLScalarVolumeNode", name)
+    node.CreateDefaultDisplayNodes()  # before there is data: else it looks for a window level among all voxels, which is not wanted
+    node.GetDisplayNode().AutoWindowLevelOff()
     node.SetIJKToRASMatrix(to_vtk_matrix(grid.ijk_to_ras))
     node.SetAndObserveImageData(to_image_data(array))
     mark(node, frame=grid.frame)
@@ -133,12 +137,11 @@ def volume_node(scene: Scene, volume: Volume, name: str, *, parent: Node | None 
     mark(node, role="volume", provenance={"source": volume.source})
     node.SetNodeReferenceID(WEIGHT_REFERENCE, weights.GetID())
     for each in (node, weights):
-        each.CreateDefaultDisplayNodes()
         each.SetAndObserveTransformNodeID(parent.GetID() if parent is not None else None)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
-    display.AutoWindowLevelOff()
-    seen = volume.array[volume.seen]
+    sparse = (slice(None, None, max(1, round((volume.array.size / SAMPLED_VOXELS) ** (1 / 3)))),) * 3
+    seen = volume.array[sparse][volume.seen[sparse]]
     low, high = (float(seen.min()), float(np.percentile(seen, 99.5))) if seen.size else (0.0, 255.0)
     display.SetWindowLevelMinMax(low, max(high, low + 1.0))
     return node

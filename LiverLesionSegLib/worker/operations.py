@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, ModelError, VolumeError, WorkerError
 from ..files.resources import resource
 from ..progress import IsCancelled, Progress, part_of, stop_if_cancelled
-from ..types import Box, Mask, Threshold, Volume
+from ..types import Box, Mask, Surface, Threshold, Volume
 
 if TYPE_CHECKING:
     from ..evaluation.methods import Method
@@ -58,7 +58,7 @@ class Operations:
 
     def find(self, name: str, arguments: Mapping[str, Any]) -> Operation:
         """The operation of that name. Raises WorkerError when there is none, or it does not take these arguments."""
-        known = ("ping", "load_model", "reconstruct", "check", "set_volume", "segment", "grow", "surface", "evaluate")
+        known = ("ping", "load_model", "reconstruct", "check", "set_volume", "segment", "grow", "surface", "margin", "evaluate")
         if name not in known:
             raise WorkerError(f"The worker does not know the operation {name[:40]!r}; it knows {', '.join(known)}.")
         operation: Operation = getattr(self, name)
@@ -205,6 +205,14 @@ class Operations:
         with at.stage("surface") as hooks:
             result = surface(mask, **hooks)
         return {"surface": result, "volume_ml": result.volume_ml, "seconds": at.seconds}
+
+    def margin(self, at: Stages, surface: Surface, margin_mm: float = 10.0) -> dict[str, Any]:
+        """The shell about a lesion's surface."""
+        from ..navigation.margin import margin_surface
+
+        with at.stage("margin"):
+            result = margin_surface(surface, margin_mm)
+        return {"surface": result, "seconds": at.seconds}
 
     def evaluate(
         self,

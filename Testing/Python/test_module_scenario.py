@@ -30,6 +30,15 @@ def desktop():
 
 
 def opened(desktop, scenario, folder):
+    """The module's panel in its window. Its layouts are there before: the views that they bring stay, as they do in Slicer."""
+    from host import leaks
+
+    from LiverLesionSegLib.scene.layouts import layout_node, show_layout
+
+    for name in ("navigation", "review"):
+        show_layout(layout_node(desktop.scene), name)
+        desktop.process()
+    desktop.baseline = leaks.snapshot(desktop)
     widget = desktop.load_module(MODULE)
     desktop.select("LiverLesionSeg")
     desktop.show(1280, 900)
@@ -75,6 +84,7 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
     until(lambda: ui.distanceLabel.text == "—")  # the server is gone, and the number with it
     assert desktop.slot_errors == []
     desktop.unload()
+    desktop.scene.Clear(False)  # the case's nodes stay with the scene, and what Slicer's own logics watch them with
     assert desktop.leaks() == []
 
 
@@ -92,6 +102,7 @@ def test_reload_while_everything_runs_leaves_nothing(desktop, scenario, tmp_path
         assert desktop.process(PATIENCE_S, until=lambda: widget.logic.flow.link.status(now=True).frames > 5)
         path = widget.logic.flow.sweeps.folder / f"{widget.logic.flow.sweeps._name}.igs.mha"
         desktop.unload()
+    desktop.scene.Clear(False)  # the case's nodes stay with the scene, and what Slicer's own logics watch them with
     assert desktop.leaks() == []
     assert desktop.slot_errors == []
     from LiverLesionSegLib.sweep import read_sweep
@@ -124,10 +135,13 @@ def test_the_network_the_slider_and_the_tuned_value(desktop, scenario, tmp_path)
         assert flow.nodes.current().surface.GetPolyData().GetNumberOfPoints() != points
     desktop.process(0.5)
     assert ui.tunedButton.enabled
+    ui.segmentStep.collapsed = False
+    desktop.process(0.1)
     click(ui.tunedButton)
     assert desktop.process(PATIENCE_S, until=lambda: abs(flow.segmenting.result.value - result.tuned.value) < 1e-6)
     assert desktop.process(PATIENCE_S, until=lambda: not flow.background.busy("threshold"))
     assert flow.nodes.current().surface is not None
     assert desktop.slot_errors == []
     desktop.unload()
+    desktop.scene.Clear(False)  # the case's nodes stay with the scene, and what Slicer's own logics watch them with
     assert desktop.leaks() == []
