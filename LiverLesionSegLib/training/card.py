@@ -44,19 +44,13 @@ Model id `{model_id}`
 def model_card(model: ModelBundle, results: Path, *, template: str = DEFAULT_CARD, table: str = "") -> str:
     """The card of `model` from the records in its results folder; {data}, {recipe}, {compute}, {threshold}, {results}, {model_id} and {name} in
     `template` are filled in. table: results as Markdown."""
-    threshold = model.threshold
-    details = model.threshold_details
     values = {
         "name": str(model.dataset.get("name", "Lesion model")),
         "model_id": model.model_id,
         "data": _data(model),
         "recipe": _recipe(model),
         "compute": _compute(results),
-        "threshold": "Not tuned; give one with `--threshold`."
-        if threshold is None
-        else f"{threshold.value:.4f} ({threshold.tuned}), inference path `{threshold.inference_path}`. On these cases F1 {details.get('f1', 0):.3f}, "
-        f"precision {details.get('precision', 0):.3f}, recall {details.get('recall', 0):.3f}, area under precision-recall "
-        f"{details.get('area_precision_recall', 0):.3f}, ROC {details.get('area_roc', 0):.3f}.",
+        "threshold": _threshold(model),
         "results": table.strip() or "None measured beyond the validation cases above.",
     }
     for field in _FIELDS:
@@ -87,6 +81,24 @@ def _data(model: ModelBundle) -> str:
     crop = model.crop_settings
     lines.append(f"- images: {section.get('mode', 'crop')}, margin {crop.margin_mm:g} mm, {crop.spacing_mm:g} mm voxels, unseen voxels {crop.fill:g}")
     return "\n".join(lines)
+
+
+def _threshold(model: ModelBundle) -> str:
+    threshold, details = model.threshold, model.threshold_details
+    if threshold is None:
+        return "Not tuned; give one with `--threshold`."
+    text = (
+        f"{threshold.value:.4f} ({threshold.tuned}), inference path `{threshold.inference_path}`. On these cases F1 {details.get('f1', 0):.3f}, "
+        f"precision {details.get('precision', 0):.3f}, recall {details.get('recall', 0):.3f}, area under precision-recall "
+        f"{details.get('area_precision_recall', 0):.3f}, ROC {details.get('area_roc', 0):.3f}."
+    )
+    if threshold.least_share > 0:
+        text += (
+            f" A mask that fills less than {threshold.least_share:.3f} of the ellipsoid inscribed in its box is nothing found: so it was in "
+            f"{details.get('boxes_without_lesion_and_nothing_found')} of {details.get('boxes_without_lesion')} boxes without a lesion, and in "
+            f"{details.get('boxes_with_lesion_and_nothing_found')} of {details.get('boxes_with_lesion')} with one."
+        )
+    return text
 
 
 def _recipe(model: ModelBundle) -> str:

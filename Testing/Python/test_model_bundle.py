@@ -34,7 +34,7 @@ def model(results: Path) -> ModelBundle:
 
 @pytest.fixture(scope="module")
 def threshold(model: ModelBundle) -> Threshold:
-    return Threshold(0.37, model.model_id, model.inference_path(), "F1 on 10 validation cases", ("case7", "case9"))
+    return Threshold(0.37, model.model_id, model.inference_path(), "F1 on 10 validation cases", ("case7", "case9"), 0.12)
 
 
 @pytest.fixture(scope="module")
