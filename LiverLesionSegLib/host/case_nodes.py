@@ -18,6 +18,7 @@ from ..types import Box, Mask, Surface, Volume
 PREVIEW = "Preview of the sweep"
 ANATOMICAL = ("Red", "Green", "Yellow")
 MARGIN_OPACITY = 0.22
+GROWN = 1.3
 
 
 class CaseNodes:
@@ -32,6 +33,7 @@ class CaseNodes:
         self.sweep = self.patient = ""
         self._roi_id = self._seeds_id = self._preview_id = ""
         self._preview: Volume | None = None
+        self._fitted_voxels = 0
 
     def current(self) -> SceneNodes | None:
         """The nodes of the case; None before there is a volume."""
@@ -89,16 +91,9 @@ class CaseNodes:
             return False
         self._preview = volume
         node = self.scene.GetNodeByID(self._preview_id) if self._preview_id else None
-        first = node is None
         if node is None:
             node = new_node(self.scene, "vtkMRMLScalarVolumeNode", PREVIEW)
-            self._preview_id = node.GetID()
-            node.SetAndObserveTransformNodeID(reference_transform(self.scene, frame=volume.grid.frame).GetID())
-        changes = node.StartModify()
-        node.SetIJKToRASMatrix(to_vtk_matrix(volume.grid.ijk_to_ras))
-        node.SetAndObserveImageData(to_image_data(volume.array))
-        node.EndModify(changes)
-        if first:
+            self._preview_id, self._fitted_voxels = node.GetID(), 0
             node.CreateDefaultDisplayNodes()
             display = node.GetDisplayNode()
             display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
@@ -106,7 +101,14 @@ class CaseNodes:
             display.SetWindowLevelMinMax(0, 255)
             mark(node, role="preview", frame=volume.grid.frame)
             keep_out_of_files(node)
-        self.show_in_slices(node)
+            node.SetAndObserveTransformNodeID(reference_transform(self.scene, frame=volume.grid.frame).GetID())
+        changes = node.StartModify()
+        node.SetIJKToRASMatrix(to_vtk_matrix(volume.grid.ijk_to_ras))
+        node.SetAndObserveImageData(to_image_data(volume.array))
+        node.EndModify(changes)
+        if volume.array.size > GROWN * self._fitted_voxels:  # it has outgrown the views; in between they stay where the user has them
+            self._fitted_voxels = volume.array.size
+            self.show_in_slices(node)
         return True
 
     def remove_preview(self) -> None:
