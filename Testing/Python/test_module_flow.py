@@ -115,7 +115,7 @@ def test_from_the_connection_to_guidance(flow, scenario):
         until(flow, lambda: flow.navigating.shown.reading.distance_mm is not None)
         expected = abs(_tip_to_mask(scenario, lesion.mask))
         assert flow.navigating.shown.reading.distance_mm == pytest.approx(expected, abs=2.0)
-        assert flow.nodes.current().margin is not None
+        until(flow, lambda: flow.nodes.current().margin is not None)  # the shell comes after the distances
     # The server is gone: the number disappears, and does not freeze.
     until(flow, lambda: flow.navigating.shown.reading.distance_mm is None)
     until(flow, lambda: codes(flow)["connect"] == "connect.gone")
