@@ -53,7 +53,14 @@ def test_a_cohort_is_evaluated_beside_the_interface(study, scenario, tmp_path):
 
 @pytest.mark.slow
 def test_training_data_is_exported_beside_the_interface(study, scenario, tmp_path):
-    study.export(str(scenario.folder / "cases.csv"), str(tmp_path / "raw"))
+    header, line = (scenario.folder / "cases.csv").read_text(encoding="utf-8").splitlines()[:2]
+    split, name = header.split(",").index("split"), header.split(",").index("case")
+    lines = [line.split(","), line.split(",")]
+    for each, kind in zip(lines, ("train", "validation"), strict=True):
+        each[split], each[name] = kind, kind
+    table = scenario.folder / "split.csv"
+    table.write_text("\n".join([header, *(",".join(each) for each in lines)]) + "\n", encoding="utf-8")
+    study.export(str(table), str(tmp_path / "raw"))
     state = finished(study)
     assert state.said.code == "study.done", (state, list(tmp_path.iterdir()))
     assert list((tmp_path / "raw").rglob("dataset.json"))
