@@ -54,26 +54,29 @@ def number_of_transform(name: str, matrix: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Judged:
-    """received: frames; lost: numbers that were sent and did not arrive; mismatched: frames whose image and poses are not of one number."""
+    """received: frames; lost: numbers that were sent and did not arrive; mismatched: frames whose image and poses are not of one number, or double.
+
+    incomplete: frames with a pose that is missing or not OK.
+    """
 
     received: int
     lost: int
     mismatched: int
+    incomplete: int
 
 
 def judge(sweep: Sweep, sent: int) -> Judged:
     """What became of the numbers 0 to `sent` - 1."""
-    numbers, mismatched = [], 0
+    numbers, mismatched, incomplete = [], 0, 0
     for n in range(len(sweep)):
         first, last = numbers_of_image(sweep.images[n])
         numbers.append(first)
         poses = numbered_transforms(first)
-        same = set(poses) <= set(sweep.transforms) and all(
-            bool(sweep.statuses[name][n]) and np.array_equal(sweep.transforms[name][n], matrix) for name, matrix in poses.items()
-        )
-        mismatched += first != last or not same
+        there = {name: matrix for name, matrix in poses.items() if name in sweep.transforms and bool(sweep.statuses[name][n])}
+        incomplete += len(there) < len(poses)
+        mismatched += first != last or not all(np.array_equal(sweep.transforms[name][n], matrix) for name, matrix in there.items())
     lost = sent - len(set(numbers) & set(range(sent)))
-    return Judged(len(numbers), lost, mismatched + (len(numbers) - len(set(numbers))))
+    return Judged(len(numbers), lost, mismatched + (len(numbers) - len(set(numbers))), incomplete)
 
 
 def packet(base: np.ndarray, number: int) -> bytes:

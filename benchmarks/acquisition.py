@@ -45,6 +45,7 @@ def load_table(load: Load) -> Table:
     rows = (
         ("frames recorded / lost", f"{load.judged.received} / {load.judged.lost}", "0 lost"),
         ("frames whose image and poses are of different numbers", str(load.judged.mismatched), "0"),
+        ("frames with a pose missing or not OK", str(load.judged.incomplete), "0"),
         ("dropped by the receiver", str(dict(load.status.receiver.dropped) or "none"), "none"),
         ("receiving thread, share of a core", thread_share(load.cpu, "OpenIGTLink"), "< 8 %"),
         ("consumer / recorder / live volume threads", " / ".join(thread_share(load.cpu, n) for n in ("session", "recorder", "live-volume")), ""),

@@ -34,13 +34,15 @@ FPS = 60.0
 class Kill:
     """sent: frames by the kill; lost: of them, not in what was left; lost_ms: from the last frame kept to the last one sent before the kill.
 
-    mismatched: frames whose image and poses are not of one number; finished: the file was whole by the time of the kill.
+    mismatched: frames whose image and poses are not of one number; incomplete: images that still waited for poses; finished: the file was whole
+    by the time of the kill.
     """
 
     sent: int
     lost: int
     lost_ms: float
     mismatched: int
+    incomplete: int
     finished: bool
 
 
@@ -95,14 +97,16 @@ def one_kill(folder: Path, after_s: float, shape: tuple[int, int] = (600, 800), 
     try:
         sweep = read_sweep(path)
     except SweepError:  # before the first frame was written
-        return Kill(sent, sent, 1e3 * (sender.sent_at[sent - 1] - sender.sent_at[0]), 0, finished)
+        return Kill(sent, sent, 1e3 * (sender.sent_at[sent - 1] - sender.sent_at[0]), 0, 0, finished)
     judged = judge(sweep, sent)
     last = float(sweep.timestamps[-1])
     if not finished:
         recover(path)
         if len(read_sweep(path)) != len(sweep):
             raise RuntimeError("The finished leftover is not what the leftover was.")
-    return Kill(sent, judged.lost, max(0.0, 1e3 * (sender.sent_at[sent - 1] - last)) if judged.lost else 0.0, judged.mismatched, finished)
+    return Kill(
+        sent, judged.lost, max(0.0, 1e3 * (sender.sent_at[sent - 1] - last)) if judged.lost else 0.0, judged.mismatched, judged.incomplete, finished
+    )
 
 
 def main() -> None:
@@ -124,6 +128,7 @@ def main() -> None:
     spread = ", ".join(f"{n} in {lost.count(n)}" for n in sorted(set(lost)))
     print(f"frames lost: {sum(lost)} in all, {max(lost)} at most ({spread} kills)")
     print(f"time lost: {max(late):.1f} ms at most; wrong or doubled frames: {sum(kill.mismatched for kill in kills)}")
+    print(f"images kept that still waited for poses: {sum(kill.incomplete for kill in kills)}")
     print(f"killed while finishing: {options.finishing}, of which {sum(kill.finished for kill in kills)} had the file whole")
 
 
