@@ -76,6 +76,7 @@ class CaseNodes:
         middle = [(bounds[2 * n] + bounds[2 * n + 1]) / 2 for n in range(3)]
         extent = max(bounds[2 * n + 1] - bounds[2 * n] for n in range(3)) * 1.1
         for node in self._slices():
+            composite_of(node).SetBackgroundVolumeID(None)  # a view that held a volume which is gone takes the new one only as a change
             composite_of(node).SetBackgroundVolumeID(volume.GetID())
             node.JumpSliceByCentering(*middle)
             columns, rows = max(node.GetDimensions()[0], 1), max(node.GetDimensions()[1], 1)
