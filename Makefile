@@ -23,8 +23,8 @@ test: venv
 	$(BIN)/python -m pytest -q Testing/Python
 
 lint: venv
-	$(BIN)/ruff check LiverLesionSegLib Testing benchmarks docs nnunet_plans
-	$(BIN)/ruff format --check LiverLesionSegLib Testing benchmarks docs nnunet_plans
+	$(BIN)/ruff check LiverLesionSeg LiverLesionSegLib Testing benchmarks docs nnunet_plans
+	$(BIN)/ruff format --check LiverLesionSeg LiverLesionSegLib Testing benchmarks docs nnunet_plans
 	$(BIN)/mypy
 
 bench: venv
