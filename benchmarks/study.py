@@ -26,7 +26,7 @@ from LiverLesionSegLib.evaluation.curves import VoxelCurves
 from LiverLesionSegLib.segmentation import Predictor, load_model
 from LiverLesionSegLib.training import model_card, probability_of, results_folder
 
-STEPS = ("make", "export", "train", "tune", "bundle", "measure", "full")
+STEPS = ("make", "export", "train", "tune", "bundle", "measure", "full", "evaluate")
 COLUMNS = (
     ("dice", "Dice", "{:.3f}"), ("worst_dice", "worst", "{:.2f}"), ("hd95_mm", "HD95 mm", "{:.1f}"), ("rvd", "RVD", "{:.2f}"),
     ("detected", "detected", "{:.0%}"), ("box_spread", "sd of boxes", "{:.3f}"), ("ellipsoid_dice", "ellipsoid", "{:.2f}"),
@@ -44,7 +44,7 @@ def run(*words: object) -> None:
 
 
 def write_table(path: Path, tables: Sequence[Path]) -> Path:
-    """One cases.csv of several, its paths relative to it."""
+    """One cases.csv of several, its paths relative to it; the column set says which a case is of."""
     rows: list[dict[str, str]] = []
     for table in tables:
         with table.open(newline="", encoding="utf-8") as stream:
@@ -52,7 +52,7 @@ def write_table(path: Path, tables: Sequence[Path]) -> Path:
                 for column in ("volume", "truth", "roi", "sweep", "config", "weights"):
                     if row.get(column):
                         row[column] = os.path.relpath(table.parent / row[column], path.parent)
-                rows.append(row)
+                rows.append({**row, "set": table.parent.name.replace("_", " ")})
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -182,9 +182,18 @@ def main() -> None:
             run("export", table, "--output", whole, "--mode", "full")
         run("train", "--data", whole, "--plan", "full", "--trainer", options.trainer, "--output", folder / "full",
             "--iterations", options.full_iterations, *common)  # fmt: skip
+        if not (results_folder(folder / "full") / "threshold.json").is_file():
+            run("tune", folder / "full", table)
         areas = {name: area_precision_recall(folder, model, ["test"], options)
                  for name, model in (("crop", bundle), ("full", results_folder(folder / "full")))}  # fmt: skip
         print(f"area under precision-recall, test: crop {areas['crop']:.3f}, full {areas['full']:.3f}, {areas['crop'] / areas['full']:.1f} times")
+    if "evaluate" in steps:
+        whole = [one.name for one in sets if one.split == "test"]
+        models = ["--model", f"crop={bundle}"]
+        for name, names in (("study", ["test", "prospective"]), ("study_all", whole)):
+            cases = write_table(folder / f"{name}.csv", [folder / "data" / one / "cases.csv" for one in names])
+            more = ["--model", f"full={results_folder(folder / 'full')}"] if name == "study" and (folder / "full").is_dir() else []
+            run("evaluate", cases, "--output", place / name, *models, *more, "--methods", "nnunet,region-growing,ellipsoid", "--by", "set")
 
 
 if __name__ == "__main__":
