@@ -49,7 +49,7 @@ def from_box_to_surface(volume: Volume, box: Box, predictor: Predictor) -> tuple
     on_volume = onto_volume(probability, volume.grid, box, cropped.margin_mm)
     moments.append(perf_counter())
     assert model.threshold is not None
-    mask = apply_threshold(on_volume, model.threshold_for(predictor.inference_path))
+    mask = apply_threshold(on_volume, model.threshold_for(predictor.inference_path), box=box)
     moments.append(perf_counter())
     if mask.array.any():
         surface(mask)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..files.atomic import check_writable, whole_file
@@ -43,9 +45,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     folder = results_folder(options.results)
     cases, boxes = (read_cases(options.cases), None) if options.cases is not None else exported_cases(options.data)
     with run.stage("load"):
-        # An earlier threshold, perhaps of an earlier checkpoint, must not stand in the way of the new one.
-        (folder / THRESHOLD).unlink(missing_ok=True)
-        bundle = load_model(folder)
+        with _set_aside(folder / THRESHOLD):
+            bundle = load_model(folder)
         predictor = Predictor(bundle, options.device, threads=options.threads)
         others = [Predictor(bundle, backend=backend, threads=options.threads) for backend in dict.fromkeys(options.also)]
     with run.stage("tune"):
@@ -71,3 +72,17 @@ def run(options: argparse.Namespace, run: Run) -> int:
     if options.split != "validation":
         run.summary.append(f"warning: tuned on {options.split} cases, so figures on these are too good")
     return 0
+
+
+@contextmanager
+def _set_aside(path: Path) -> Iterator[None]:
+    """An earlier threshold, perhaps of an earlier checkpoint, must not stand in the way of loading; it is there until the new one takes its place."""
+    aside = path.with_name(path.name + ".before")
+    there = path.is_file()
+    if there:
+        path.replace(aside)
+    try:
+        yield
+    finally:
+        if there:
+            aside.replace(path)

@@ -86,7 +86,16 @@ class NetworkMethod:
     def identity(self) -> dict[str, Any]:
         """Not the folder: the same model elsewhere gives the same."""
         path, value = self.threshold.inference_path, self.threshold.value
-        return {"kind": "nnunet", "name": self.name, "model": self.model_id, "threshold": value, "path": path, "device": self.device}
+        share = self.threshold.least_share
+        return {
+            "kind": "nnunet",
+            "name": self.name,
+            "model": self.model_id,
+            "threshold": value,
+            "least_share": share,
+            "path": path,
+            "device": self.device,
+        }
 
     def prepare(self) -> Prepared:
         """Loads the network. Raises ModelError when the folder holds another model by now."""
@@ -123,7 +132,8 @@ class _Network:
         started = perf_counter()
         mask = apply_threshold(probability, self.method.threshold, box=box if self.uses_box else None)
         seconds = {**probability.seconds, "threshold": perf_counter() - started}
-        return Segmented(mask, probability, seconds, probability.device, self.method.model_id, self.method.threshold.value)
+        warnings = tuple(mask.provenance.get("warnings", ()))
+        return Segmented(mask, probability, seconds, probability.device, self.method.model_id, self.method.threshold.value, warnings)
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,7 @@ def _model(method: NetworkMethod, folder: str) -> dict[str, object]:
     return {
         "id": method.model_id,
         "threshold": method.threshold.value,
+        "least_share": method.threshold.least_share,
         "tuned": method.threshold.tuned,
         "inference_path": method.threshold.inference_path,
         "mode": "full" if method.whole_volume else "crop",

@@ -12,6 +12,7 @@ from ..errors import Cancelled, InputError, SegmentationError
 from ..progress import IsCancelled
 from ..segmentation import apply_threshold, surface
 from ..segmentation.crop import SEEN_WARNING
+from ..segmentation.lesion import NOTHING_FOUND
 from ..types import Box, Mask, Probability, Surface, Threshold, Volume
 from ..worker.client import Worker
 from ..worker.job import Job
@@ -21,6 +22,7 @@ from .log import Log
 from .state import ATTENTION, DONE, READY, RUNNING, WAITING, StepState, failed, step
 
 NNUNET, GROWING = "nnunet", "region-growing"
+NOTHING = "Nothing was found in the box; lower the threshold, draw the box again, or place seeds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +158,8 @@ class Segmenting:
 
         def work(cancelled: IsCancelled) -> tuple[Mask, Surface]:
             mask = apply_threshold(probability, chosen, box=result.box)
+            if told := _left_out(mask):
+                raise SegmentationError(told)
             extra = {key: result.mask.provenance[key] for key in ("volume", "box") if key in result.mask.provenance}
             mask = Mask(mask.array, mask.grid, {**mask.provenance, **extra})
             return mask, surface(mask, cancelled=cancelled)
@@ -163,7 +167,9 @@ class Segmenting:
         def then(found: tuple[Mask, Surface]) -> None:
             if self.result is not None and self.result.probability is probability:
                 self._empty, self._error = False, None
-                self._show(replace(self.result, mask=found[0], surface=found[1], value=chosen.value))
+                said = {*result.mask.provenance.get("warnings", ()), NOTHING_FOUND}
+                kept = tuple(text for text in self.result.warnings if text not in said)
+                self._show(replace(self.result, mask=found[0], surface=found[1], value=chosen.value, warnings=kept))
                 self.threshold_ms = 1000.0 * (time.perf_counter() - begun)
 
         def failed_(error: Exception) -> None:
@@ -224,8 +230,7 @@ class Segmenting:
         self._log.add(f"{found['method']} on {found['device']}: {found['volume_ml']:.2f} mL in {seconds['box to lesion']:.2f} s")
         if found["surface"] is None:
             self._empty = True
-            nothing = SegmentationError("Nothing was found in the box; lower the threshold, draw the box again, or place seeds.")
-            self._error = nothing
+            self._error = SegmentationError(_left_out(found["mask"]) or NOTHING)
             if found["probability"] is not None:
                 self.result = LesionResult(found["method"], found["mask"], None, **common)  # type: ignore[arg-type]
             return
@@ -260,6 +265,12 @@ class Segmenting:
             return step(ATTENTION, "segment.box_moved", "segment", **values)
         code = "segment.grown" if result.method == GROWING else "segment.done"
         return step(ATTENTION if result.seen_in_box < SEEN_WARNING else DONE, code, details=result.warnings, **values)
+
+
+def _left_out(mask: Mask | None) -> str:
+    """The sentence on what was found and left out of a mask, "" where nothing was."""
+    told = [str(text) for text in mask.provenance.get("warnings", ())] if mask is not None and not mask.array.any() else []
+    return f"{told[0][0].upper()}{told[0][1:]}." if told else ""
 
 
 def same_box(a: Box, b: Box) -> bool:

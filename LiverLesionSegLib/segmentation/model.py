@@ -188,6 +188,8 @@ def write_threshold(
         raise ModelError(f"{folder}: the threshold belongs to model {threshold.model_id[:12]}, not to {identity[:12]}; tune it on this model.")
     if threshold is not None and not 0 < threshold.value <= 1:
         raise ModelError(f"{folder}: a threshold of {threshold.value:g} is not usable; it must lie above 0 and at most at 1.")
+    if threshold is not None and not 0 <= threshold.least_share < 1:
+        raise ModelError(f"{folder}: a least share of {threshold.least_share:g} is not usable; it must lie between 0 and 1.")
     record: dict[str, Any] = {
         "model_id": identity,
         "value": None if threshold is None else float(threshold.value),

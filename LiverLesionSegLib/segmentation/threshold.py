@@ -10,8 +10,8 @@ from ..errors import ModelError
 from ..types import Box, Grid, Mask, Probability, Threshold
 
 TOO_LITTLE = (
-    "what was found fills only {share:.0%} of the box, less than any lesion that the model was tuned on ({least:.0%}), and was left out; "
-    "draw the box closer about the lesion, or give a threshold by hand to see it"
+    "what was found has only {share:.0%} of the volume that would fill the box, too little for a lesion ({least:.0%} at least), and was left out; "
+    "draw the box closer about the lesion, or set the threshold by hand to see it"
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cohort import Case, LoadedCase, case_box, lesion_free_box, load_case, mask_onto_grid, probability_of, read_cases
-from ..errors import InputError
+from ..errors import BoxError, InputError
 from ..evaluation.curves import BestF1, VoxelCurves
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..segmentation.threshold import share_of_box
@@ -32,6 +32,12 @@ OTHER_BOXES = 2
 
 LEAST_SHARE = 0.95
 """Of the least share that a lesion filled: a little room below what was seen."""
+
+MOST_SHARE = 0.15
+"""No validation cases, however easy, take more for nothing: a box drawn half as large again on each side leaves a lesion about a fifth of it."""
+
+LEAST_BOXES = 10
+"""With fewer lesions found there is no telling how little one may fill."""
 
 Boxer = Callable[[LoadedCase], Box]
 
@@ -62,9 +68,12 @@ class Shares:
 
 
 def least_share(with_lesion: FloatArray) -> float:
-    """The share below which a mask is nothing: a little under the least that a lesion of the validation cases filled where one was found."""
+    """The share below which a mask is nothing: a little under the least that a lesion of the validation cases filled where one was found.
+
+    At most `MOST_SHARE`, and 0 (every mask counts) where fewer than `LEAST_BOXES` lesions were found.
+    """
     found = with_lesion[with_lesion > 0]
-    return round(float(found.min()) * LEAST_SHARE, 4) if len(found) else 0.0
+    return round(min(float(found.min()) * LEAST_SHARE, MOST_SHARE), 4) if len(found) >= LEAST_BOXES else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +126,11 @@ def tune(
             shares.add(probability, box, bool(truth.array.any()))
             for other_box, lesion in _other_boxes(loaded):
                 stop_if_cancelled(cancelled)
-                shares.add(probability_of(loaded, other_box, predictor, cancelled=cancelled)[0], other_box, lesion)
+                try:
+                    shares.add(probability_of(loaded, other_box, predictor, cancelled=cancelled)[0], other_box, lesion)
+                except BoxError:
+                    # Nobody drew this box; one that was hardly scanned tells nothing.
+                    continue
     best = curves.best_f1()
     names = tuple(case.name for case in wanted)
     tuned = f"highest voxel-wise F1 over {len(names)} {split} cases"

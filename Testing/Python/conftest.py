@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts into the background with Ctrl-C ignored, and every command that is tested would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 DATA = Path(os.environ.get("LIVERLESIONSEG_DATA") or PROJECT.parent / "shared" / "data")
 
 
