@@ -41,7 +41,7 @@ def recover(output_path: str | Path, *, compress: bool = False, progress: Progre
     journal = journal_path(output_path)
     check_sweep_ending(output_path)
     if not journal.is_file():
-        raise OutputError(f"{output_path}: no unfinished recording to this name is there; nothing needs to be recovered.")
+        raise OutputError(f"{output_path}: no unfinished recording to this name is there; check the name, else nothing needs to be recovered.")
     if output_path.exists():
         raise OutputError(f"{output_path}: is there already, beside the unfinished {journal.name}; move one of the two away.")
     return finalise(journal, output_path, compress=compress, progress=progress)

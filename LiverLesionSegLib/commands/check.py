@@ -43,6 +43,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
     run.found.update(frames=quality.frames, verdict=quality.verdict, findings=[dataclasses.asdict(f) for f in quality.findings])
     run.found["warnings"] = [*config.warnings, *sweep.warnings]
     run.summary.append(f"Verdict: {quality.verdict} ({quality.frames} frames)")
+    run.summary += [f"warning: {text}" for text in run.found["warnings"]]
     for finding in quality.findings:
         run.summary.append(f"{finding.severity}: {finding.kind.replace('_', ' ')}: {finding.advice}")
     if coverage is not None:
@@ -74,7 +75,8 @@ def _report_time_offset(sweep: Sweep, calibration: Calibration, run: Run) -> Non
     found = {"offset_ms": offset.seconds * 1e3, "uncertainty_ms": offset.uncertainty_s * 1e3, "confidence": offset.confidence}
     run.found["time_offset"] = {name: round(value, 3) if math.isfinite(value) else None for name, value in found.items()}
     run.found["time_offset"]["refusal"] = offset.refusal or None
-    run.summary.append(f"Time offset: {offset.sentence}" + (f" Confidence {offset.confidence:.2f}." if offset.usable else ""))
+    known = f"Time offset: {offset.sentence} Confidence {offset.confidence:.2f}." if offset.usable else f"Time offset unknown: {offset.sentence}"
+    run.summary.append(known)
 
 
 def _draw(folder: Path, sweep: Sweep, calibration: Calibration, quality: Quality, coverage: Coverage | None, run: Run) -> None:
