@@ -53,6 +53,8 @@ MORE = (
     StudySet("train_near_iso", 8, 2505, "train", PhantomSettings(echogenicity="iso")),
     StudySet("train_transcutaneous", 12, 2606, "train", PhantomSettings(probe="transcutaneous", variation=1.5)),
     StudySet("background_train_more", 32, 2707, "train", PhantomSettings(variation=1.8), background=(0.0, 0.6)),
+    StudySet("train_no_lesion_more", 24, 2808, "train", PhantomSettings(echogenicity="none", variation=1.3)),
+    StudySet("background_train_most", 32, 2909, "train", PhantomSettings(variation=1.8), background=(0.0, 0.6)),
 )
 """What a model that ships is trained on beside the study's own cases: scanners, presets and livers that the paper's cohort does not have."""
 

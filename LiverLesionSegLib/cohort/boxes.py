@@ -13,7 +13,8 @@ from ..segmentation.crop import share_seen
 from ..types import Box, FloatArray
 from .loading import LoadedCase
 
-LESION_FREE_MM = 25.0
+LESION_FREE_MM = (12.0, 60.0)
+"""Longest sides of boxes without a lesion: as long as those about lesions, or their length alone would tell a network what they hold."""
 LESION_GAP_MM = 2.0
 LESION_FREE_SEEN = 0.75
 _TRIES = 1000
@@ -40,7 +41,7 @@ def case_box(loaded: LoadedCase, number: int = 0, seed: int = 0) -> Box:
 
 
 def lesion_free_box(loaded: LoadedCase, number: int, seed: int = 0) -> Box | None:
-    """A box like those drawn about the lesion, of at most 25 mm a side, in tissue that was seen; None where there is no room for one.
+    """A box on the axes of those drawn about the lesion, of any of their sizes, in tissue that was seen; None where there is no room for one.
 
     The lesion lies at least 2 mm outside of it. It may reach into the margin about the box, as a neighbour of the lesion meant may.
     """
@@ -50,12 +51,15 @@ def lesion_free_box(loaded: LoadedCase, number: int, seed: int = 0) -> Box | Non
     lesion = None
     if loaded.truth is not None and loaded.truth.array.any():
         lesion = tight_box(loaded.truth, like.axes)
-    for _ in range(_TRIES):
+    longest = np.exp(rng.uniform(*np.log(LESION_FREE_MM)))
+    for number_tried in range(_TRIES):
+        # Where a box of this size finds no room, a smaller one does.
+        largest = max(LESION_FREE_MM[0], longest * (1 - number_tried / _TRIES))
         index = rng.integers(volume.grid.shape)
         if volume.weight[tuple(index)] <= 0:
             continue
         centre = ras_from_kji(volume.grid, index)
-        size = np.minimum(like.size, LESION_FREE_MM) * rng.uniform(0.7, 1.0, 3)
+        size = largest * rng.uniform(0.6, 1.0, 3)
         box = Box(centre, like.axes, size, like.frame)
         if lesion is not None and (np.abs((centre - lesion.centre) @ like.axes) <= (lesion.size + size) / 2 + LESION_GAP_MM).all():
             continue

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder, such as Dataset101_crop")
     parser.add_argument("--mode", choices=("crop", "full"), default="crop", help="box + 10 mm, or all that was seen")
     parser.add_argument("--boxes", type=count, default=4, metavar="N", help="hand-drawn boxes per training case (4)")
-    parser.add_argument("--lesion-free-boxes", type=int, default=1, metavar="N", help="boxes without a lesion per training case (1)")
+    parser.add_argument("--lesion-free-boxes", type=int, default=2, metavar="N", help="boxes without a lesion per training case (2)")
     parser.add_argument("--hide-box", action="store_true", help="images only, without the second channel that says where the box is")
     parser.add_argument("--spacing", type=positive_number, metavar="MM", help="voxel size (1.5)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the boxes")

@@ -31,7 +31,7 @@ class ExportSettings:
 
     mode: Literal["crop", "full"] = "crop"
     boxes: int = 4
-    lesion_free_boxes: int = 1
+    lesion_free_boxes: int = 2
     seed: int = 0
     show_box: bool = True
     crop: CropSettings = field(default_factory=lambda: CropSettings(spacing_mm=1.5))
@@ -130,7 +130,9 @@ def _boxes(loaded: LoadedCase, settings: ExportSettings) -> Iterator[tuple[str, 
     has_lesion = loaded.truth is not None and bool(loaded.truth.array.any())
     for number in range(settings.boxes if train and has_lesion else 1):
         yield f"{loaded.name}_box{number}", case_box(loaded, number, settings.seed), loaded.truth
-    for number in range(settings.lesion_free_boxes if train and has_lesion else 0):
+    # A liver without a lesion has as many boxes as one with: all but its own are drawn anywhere.
+    free = settings.lesion_free_boxes + (0 if has_lesion else settings.boxes - 1)
+    for number in range(free if train else 0):
         box = lesion_free_box(loaded, number, settings.seed)
         if box is not None:
             # A box means the lesion in it: one that reaches into the margin only is not to be found.
