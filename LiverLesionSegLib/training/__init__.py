@@ -7,11 +7,13 @@ from .card import model_card
 from .curve import draw_curve, epochs_done, read_curve
 from .dataset import TrainingCase, dataset_name, write_dataset
 from .export import ExportSettings, export_cases
+from .frames import FrameExportSettings, export_frames
 from .nnunet import TrainSettings, Workplace, begun, prepare, prepare_once, results_folder, train, workplace_for
 from .tuning import Tuned, exported_cases, tune
 
 __all__ = [
     "ExportSettings",
+    "FrameExportSettings",
     "TrainSettings",
     "TrainingCase",
     "Tuned",
@@ -21,6 +23,7 @@ __all__ = [
     "draw_curve",
     "epochs_done",
     "export_cases",
+    "export_frames",
     "exported_cases",
     "model_card",
     "prepare",

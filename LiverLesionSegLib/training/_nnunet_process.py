@@ -60,6 +60,8 @@ def train(order: dict[str, Any]) -> None:
     trainer.num_val_iterations_per_epoch = int(order["validation_iterations"])
     trainer.save_every = int(order["save_every"])
     maybe_load_checkpoint(trainer, bool(order["resume"]), False)
+    if "start_from" in order:
+        _start_from(trainer, Path(order["start_from"]))
     # A resumed training must not see again, in the same order, what it saw from its start.
     state = (int(order["seed"]) * 1_000_003 + int(trainer.current_epoch)) % 2**32
     random.seed(state)
@@ -68,6 +70,16 @@ def train(order: dict[str, Any]) -> None:
     _keep_checkpoints_whole(trainer)
     _keep_curve(trainer)
     trainer.run_training()
+
+
+def _start_from(trainer: Any, model: Path) -> None:
+    """Puts a model's weights into the trainer's network."""
+    import torch
+
+    from ..segmentation.model import load_model
+
+    trainer.initialize()
+    trainer.network.load_state_dict({name: torch.from_numpy(array) for name, array in load_model(model).weights.state.items()})
 
 
 def _keep_checkpoints_whole(trainer: Any) -> None:

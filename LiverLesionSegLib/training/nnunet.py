@@ -35,6 +35,7 @@ class TrainSettings:
 
     An epoch is `iterations_per_epoch` batches; a checkpoint to resume from is written every `save_every` epochs.
     workers: processes that load and augment (0: none; the network waits, which on a CPU costs little and spares memory).
+    start_from: a model folder of the same network, whose weights a new training begins with; one that is resumed has its own.
     """
 
     trainer: str = "LiverLesionSegTrainer"
@@ -46,6 +47,7 @@ class TrainSettings:
     threads: int = 1
     workers: int = 0
     seed: int = 0
+    start_from: Path | None = None
 
     def __post_init__(self) -> None:
         low = {"epochs": 1, "iterations_per_epoch": 1, "validation_iterations": 1, "save_every": 1, "threads": 1, "workers": 0}
@@ -167,6 +169,9 @@ def train(
             final.replace(latest)
     order = {key: getattr(settings, key) for key in ("trainer", "epochs", "iterations_per_epoch", "validation_iterations", "save_every", "device")}
     order |= {"threads": settings.threads, "seed": settings.seed, "dataset": dataset, "plans_name": plans_name, "resume": resume}
+    if settings.start_from is not None and not resume:
+        _check_same_network(settings.start_from, plans_file)
+        order["start_from"] = str(settings.start_from)
     watch = _EpochWatch(settings.epochs, progress)
     _run("train", order, workplace.environment(settings.workers), watch, cancelled)
     if not final.is_file():
@@ -241,6 +246,17 @@ def results_folder(path: Path) -> Path:
             f"{path}: holds {len(found) or 'no'} trained models; give the folder that train wrote, or the results folder (with plans.json) itself."
         )
     return found[0]
+
+
+def _check_same_network(model: Path, plans_file: Path) -> None:
+    """Raises InputError unless a model's weights fit the network of these plans."""
+    from ..segmentation.model import load_model
+
+    bundle = load_model(model)
+    planned = _read_object(plans_file)["configurations"].get(bundle.weights.configuration, {})
+    channels = len(planned.get("normalization_schemes", ()))
+    if planned.get("architecture") != bundle.configuration.values.get("architecture") or channels != bundle.channels:
+        raise InputError(f"{model}: its network is not the one of {plans_file.stem}; train with the plan that it was trained with, or from the start.")
 
 
 class _EpochWatch:

@@ -195,6 +195,13 @@ def test_from_a_table_to_a_model_that_segments(tmp_path: Path, capsys: pytest.Ca
     whole = mask_onto_grid(loaded.truth, loaded.volume.grid).array
     assert 2 * (mask & whole).sum() / (mask.sum() + whole.sum()) == pytest.approx(tuned["f1"], abs=1e-6)
 
+    # A model to begin with: the first epoch is where random weights come to only later; another network's weights are refused.
+    adapted = ("train", "--data", data, "--output", tmp_path / "adapted", "--epoch", 5, "--iterations", 5, "--start-from", tmp_path / "model")
+    assert "not the one of Tiny" in refused(capsys, *adapted, "--plan", tiny_plan(other / "tiny.json", 16))
+    shutil.rmtree(tmp_path / "adapted")
+    begun = command(capsys, *adapted, "--plan", plan)
+    assert begun["training_loss"] < float(rows[0]["training_loss"]) - 0.1
+
     # One altered byte, and it is no longer the model.
     damaged = tmp_path / "damaged"
     shutil.copytree(tmp_path / "model", damaged)
