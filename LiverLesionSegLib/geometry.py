@@ -6,6 +6,7 @@ Points are (..., 3) float64 in mm, matrices 4x4 float64 acting on column vectors
 from __future__ import annotations
 
 import math
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,19 @@ def invert_rigid(matrices: FloatArray) -> FloatArray:
     return np.where(usable[..., None, None], inverse, np.nan)
 
 
+def between_planes(source: FloatArray, target: FloatArray) -> FloatArray:
+    """(3, 3): (column, row, 1) of an image at (4, 4) `source` to (column, row, distance) in the image at `target`, the nearest point of its plane.
+
+    The matrices lead from pixels (column, row, 0) into one common frame, mm; only their columns 0, 1 and 3 are read. distance: mm, positive towards
+    the cross product of the target's columns 0 and 1.
+    """
+    across, down = target[:3, 0], target[:3, 1]
+    normal = np.cross(across, down)
+    basis = np.column_stack([across, down, normal / np.linalg.norm(normal)])
+    moved = source[:3, [0, 1, 3]] - np.outer(target[:3, 3], (0.0, 0.0, 1.0))
+    return np.asarray(np.linalg.solve(basis, moved), dtype=np.float64)
+
+
 def grid_from_axes(shape: tuple[int, int, int], origin: Any, axes: Any, spacing_mm: Any, frame: str = "Reference") -> Grid:
     """A grid of (K, J, I) voxels whose first voxel's centre is `origin` (3,) RAS mm, with unit-vector columns `axes` (3, 3) for i, j, k."""
     matrix = np.eye(4)
@@ -119,6 +133,34 @@ def sub_grid(grid: Grid, start: Any, shape: tuple[int, int, int]) -> Grid:
     matrix = grid.ijk_to_ras.copy()
     matrix[:3, 3] = ras_from_kji(grid, start)
     return Grid(shape, matrix, grid.frame)
+
+
+def same_extent(grid: Grid, shape: tuple[int, int, int]) -> Grid:
+    """The grid of `shape` (K, J, I) voxels that fills the same space as `grid`, from outer edge to outer edge of its first and last voxels."""
+    factors = np.array(grid.shape[::-1], dtype=np.float64) / np.array(shape[::-1], dtype=np.float64)
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:3, :3] = grid.ijk_to_ras[:3, :3] * factors
+    matrix[:3, 3] = transform_points(grid.ijk_to_ras, (factors - 1) / 2)
+    return Grid(shape, matrix, grid.frame)
+
+
+def along_ras(grid: Grid) -> tuple[tuple[int, int, int], tuple[int, ...], Grid]:
+    """(order, flips, reordered grid): how to store an array on `grid` so that its axes i, j, k run as nearly as they can towards R, A, S.
+
+    np.flip(array.transpose(order), flips) lies on the reordered grid; no voxel moves in space.
+    """
+    axes = grid.ijk_to_ras[:3, :3] / grid.spacing_mm
+    # chosen[a]: the voxel axis (i, j, k) that becomes the one along R, A or S
+    chosen = max(permutations(range(3)), key=lambda p: sum(abs(axes[a, p[a]]) for a in range(3)))
+    backwards = [bool(axes[a, chosen[a]] < 0) for a in range(3)]
+    matrix = grid.ijk_to_ras.copy()
+    for a, (source, flipped) in enumerate(zip(chosen, backwards, strict=True)):
+        matrix[:3, a] = grid.ijk_to_ras[:3, source] * (-1 if flipped else 1)
+        if flipped:
+            matrix[:3, 3] += grid.ijk_to_ras[:3, source] * (grid.shape[2 - source] - 1)
+    k, j, i = (2 - chosen[a] for a in (2, 1, 0))
+    flips = tuple(2 - a for a in (2, 1, 0) if backwards[a])
+    return (k, j, i), flips, Grid((grid.shape[k], grid.shape[j], grid.shape[i]), matrix, grid.frame)
 
 
 def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-3) -> bool:

@@ -135,6 +135,12 @@ def write_array(path: Path, array: NDArray[Any], grid: Grid, metadata: Mapping[s
             raise OutputError(f"{path}: could not be written; {todo}.") from error
 
 
+def read_array(path: Path) -> tuple[NDArray[Any], Grid]:
+    """The voxels (K, J, I) of any one-channel image volume, in the file's own order and type, and their grid. Raises VolumeError."""
+    array, grid, _ = _read(Path(path))
+    return array, grid
+
+
 def read_volume(path: Path, weights: Path | None = None) -> Volume:
     """The volume at `path`, grey levels (K, J, I) on its grid in RAS mm, with the weights at `weights`.
 
