@@ -226,7 +226,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         elif self.logic.flow.navigating.active:
             self.surgery.showDistance(self.logic.flow.navigating.shown)
         if self.logic.flow.navigating.active:
-            self.surgery.drawCorner()
+            self.surgery.views.drawCorner()
             self.surgery.beep(now)
 
 

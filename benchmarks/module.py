@@ -98,7 +98,7 @@ class Bench:
             from PIL import Image
 
             self.desktop.process(0.4)
-            self.window.draw(reset_cameras=True)
+            self.window.draw()
             path = self.window.save(self.pictures / f"module_{name}.png")
             Image.open(path).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
 
@@ -149,7 +149,7 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     bench.blocked("navigation starting", lambda: flow.navigating.shown.reading.distance_mm is not None)
     begun = time.perf_counter()
     bench.blocked("navigation, 3 s", lambda: time.perf_counter() - begun > 3.0)
-    drawn = bench.window.draw(reset_cameras=True)
+    drawn = bench.window.draw()
     bench.rows += [(f"drawing {view}", f"{ms:.0f} ms", "") for view, ms in drawn.items()]
     bench.picture("navigation")
 

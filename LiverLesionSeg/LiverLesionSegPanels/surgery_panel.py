@@ -12,6 +12,7 @@ from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
 from .texts import COLORS, SYMBOLS, TINTS, action_texts, sentence, state_words, step_titles, tool_line
+from .views import Views
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
 
@@ -47,9 +48,7 @@ class SurgeryPanel:
         self._result: Any = None
         self._styles: dict[int, str] = {}
         self._beep_at = 0.0
-        self._corner: Any = None
-        self._volume: Any = None
-        self._live = False
+        self.views = Views(flow)
         self._connect()
 
     def _connect(self) -> None:
@@ -73,8 +72,8 @@ class SurgeryPanel:
             ui.tunedButton: self.backToTuned,
             ui.acceptButton: lambda: flow.act("accept"),
             ui.navigateButton: lambda: flow.act("stop_navigation" if flow.navigating.active else "navigate"),
-            ui.layoutNavigationButton: lambda: self.showLayout("navigation"),
-            ui.layoutReviewButton: lambda: self.showLayout("review"),
+            ui.layoutNavigationButton: lambda: self.views.show("navigation"),
+            ui.layoutReviewButton: lambda: self.views.show("review"),
             ui.confirmButton: lambda: flow.do(lambda: flow.navigating.confirm(ui.confirmEdit.text)),
         }
         for button, action in clicks.items():
@@ -94,8 +93,6 @@ class SurgeryPanel:
     def next(self) -> None:
         """The prominent button, and its key: what it says, whatever would come next by now."""
         action = self._action
-        if action == "navigate":
-            self.showLayout("navigation")
         if action:
             self.flow.act(action)
 
@@ -187,15 +184,6 @@ class SurgeryPanel:
             self.ui.editButton.setChecked(False)
         editor.visible = False
 
-    def showLayout(self, name: str) -> None:
-        from LiverLesionSegLib.scene.layouts import layout_node, show_layout
-        from LiverLesionSegLib.scene.navigation import keep_out_of_live_slice
-
-        self.flow.do(lambda: show_layout(layout_node(slicer.mrmlScene), name))
-        current = self.flow.nodes.current()
-        if current is not None and name == "navigation":
-            keep_out_of_live_slice(current)
-
     def showDetails(self) -> None:
         """The problem, every step's details and the end of the log, in a box from which they can be copied."""
         lines = [f"{step_titles()[name]}: {detail}" for name, state in self.flow.states().items() for detail in state.details]
@@ -221,7 +209,7 @@ class SurgeryPanel:
                 getattr(ui, f"{step}Step").collapsed = step != name
         self._show_connect(states)
         self._show_sweeps()
-        self._show_views()
+        self.views.follow()
         self._show_lesion()
         self._show_navigation(states["navigate"])
 
@@ -300,24 +288,6 @@ class SurgeryPanel:
         ui.acceptButton.enabled = ui.editButton.enabled = result is not None and result.surface is not None
         set_label(ui.lesionLabel, self._lesion_text(result))
 
-    def _show_views(self) -> None:
-        """The live image with the first image of a connection, the slices with each new volume; whoever chooses another layout keeps it."""
-        live, volume = self.flow.navigating.scene_nodes is not None and self.flow.link.session is not None, self.flow.boxing.volume
-        if live != self._live:
-            self._live = live
-            if live and volume is None:
-                self.showLayout("navigation")
-                self._reset_views()
-        if volume is not self._volume:
-            self._volume = volume
-            if volume is not None:
-                self.showLayout("review")
-                self._reset_views()
-
-    def _reset_views(self) -> None:
-        if slicer.app.layoutManager() is not None:
-            slicer.app.layoutManager().resetThreeDViews()
-
     def _show_threshold(self, value: float) -> None:
         slider = self.ui.thresholdSlider
         if abs(slider.value - value) > 5e-3:
@@ -367,21 +337,6 @@ class SurgeryPanel:
         if self.parameters is not None and self.parameters.sound and interval is not None and now - self._beep_at >= max(interval, 0.1):
             self._beep_at = now
             qt.QApplication.beep()
-
-    def drawCorner(self) -> None:
-        """The digits in the corner of the 3D view."""
-        from LiverLesionSegLib.scene.guidance import show_in_corner
-
-        nodes = self.flow.navigating.scene_nodes
-        manager = slicer.app.layoutManager()
-        if manager is None or nodes is None or nodes.guidance is None or manager.threeDViewCount < 1:
-            return
-        view, reading = manager.threeDWidget(0).threeDView(), self.flow.navigating.shown.reading
-        said = (nodes.guidance.digits.GetText(), reading.band)
-        if said != self._corner:
-            self._corner = said
-            show_in_corner(view.cornerAnnotation(), nodes.guidance, reading)
-            view.scheduleRender()
 
     def style(self, widget: Any, text: str) -> None:
         """A style sheet, set only when it changes: Qt lays out again for every one."""

@@ -13,6 +13,7 @@ from ..geometry import transform_points
 from ..types import FloatArray, Volume
 from . import _actors, _labels
 from .build import SceneNodes
+from .cameras import framing, oblique
 from .lesion import MARGIN_COLOR
 from .nodes import BOX_COLOR, from_vtk_matrix, provenance_of, volume_from_node
 from .tools import PATH_COLOR, PLANE_COLOR, PROBE_COLOR, node_to_world
@@ -243,22 +244,11 @@ def _aspect(view: View, size: tuple[int, int]) -> float:
 
 def _aim(camera: Any, content: Content, plane: _actors.SlicePlane, view: View, size: tuple[int, int]) -> FloatArray:
     """Look at the lesion from in front of the image plane, turned to the side and from above; the unit vector towards the camera."""
-    towards = 0.78 * plane.normal + 0.52 * plane.right + 0.34 * plane.up
-    towards /= np.linalg.norm(towards)
-    up = plane.up - (plane.up @ towards) * towards
-    up /= np.linalg.norm(up)
-    right = np.cross(up, towards)
-    points = _framed_points(content, plane)
+    towards, up = oblique(plane.normal, plane.right, plane.up)
     camera.SetViewAngle(VIEW_ANGLE)
-    tangent = np.tan(np.radians(VIEW_ANGLE / 2))
-    aspect = _aspect(view, size)
-    offset = points - content.target
-    across, along = offset @ right, offset @ up
-    focus = content.target + right * (across.max() + across.min()) / 2 + up * (along.max() + along.min()) / 2
-    offset = points - focus
-    distance = np.max(offset @ towards + np.maximum(np.abs(offset @ right) / aspect, np.abs(offset @ up)) / tangent) * 1.08
+    focus, distance = framing(_framed_points(content, plane), towards, up, VIEW_ANGLE, _aspect(view, size), content.target)
     camera.SetFocalPoint(*focus)
-    camera.SetPosition(*(focus + distance * towards))
+    camera.SetPosition(*(focus + 1.08 * distance * towards))
     camera.SetViewUp(*up)
     return np.asarray(towards)
 

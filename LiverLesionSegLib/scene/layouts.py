@@ -74,6 +74,10 @@ def show_layout(node: Node, name: str) -> int:
     register_layouts(node)
     before = int(node.GetViewArrangement())
     node.SetViewArrangement(LAYOUTS[name][0])
+    for view in views_3d(node.GetScene()):  # R, A and S are but the axes of the liver sensor, which is not registered to the patient
+        if view.GetLayoutName() == VIEW_3D:
+            view.SetAxisLabelsVisible(False)
+            view.SetBoxVisible(False)
     return before
 
 

@@ -108,12 +108,16 @@ class OffscreenSlice(OffscreenView):
         self._mapper = vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
-        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
         actor = vtk.vtkActor2D()
         actor.SetMapper(self._mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(actor)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
+
+    def render(self) -> None:
+        """Draw what the nodes say now. A slice that was empty has no image to connect to, so that it is asked for each time, as the desktop does."""
+        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        super().render()
 
     def close(self) -> None:
         """Let go of the scene, the logic and the window."""

@@ -29,15 +29,15 @@ _DATASET_NAME = re.compile(r"Dataset\d{3}_\w+")
 
 @dataclass(frozen=True, eq=False)
 class TrainingCase:
-    """One image to learn from, to validate on or to test on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool.
-    box: (K, J, I), what `box_channel` gives, or None; all cases of a data set have it or none.
+    """One image to learn from, to validate on or to test on. name: letters, digits, `_`, `-`; image: (K, J, I) grey levels; truth: (K, J, I) bool, or
+    uint8 labels where there are several. box: (K, J, I), what `box_channel` gives, or None; all cases of a data set have it or none.
 
     split: "train", "validation" or "test". Several boxes of one patient are several cases, and must be in one split.
     """
 
     name: str
     image: NDArray[np.float32]
-    truth: NDArray[np.bool_]
+    truth: NDArray[np.bool_] | NDArray[np.uint8]
     grid: Grid
     split: Literal["train", "validation", "test"] = "train"
     box: NDArray[np.float32] | None = None
@@ -53,8 +53,8 @@ class TrainingCase:
             raise InputError(f"Case {self.name}: the image {self.image.shape} and its box {self.box.shape} must be on one grid.")
         if not np.isfinite(self.image).all():
             raise InputError(f"Case {self.name}: the image holds values that are not finite; reconstruct it again.")
-        if self.truth.dtype != np.bool_:
-            raise InputError(f"Case {self.name}: the truth must be a mask of lesion and not lesion, not {self.truth.dtype} labels.")
+        if self.truth.dtype not in (np.bool_, np.uint8):
+            raise InputError(f"Case {self.name}: the truth must be a mask of lesion and not lesion, or uint8 labels, not {self.truth.dtype}.")
 
 
 def dataset_name(folder: Path) -> str:
@@ -70,6 +70,8 @@ def write_dataset(
     crop_settings: CropSettings | None = None,
     notes: Mapping[str, Any] | None = None,
     allow_empty_truth: bool = False,
+    channel: str = "ultrasound",
+    labels: Mapping[str, int] | None = None,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> int:
@@ -77,17 +79,20 @@ def write_dataset(
 
     crop_settings: how the crops were made; kept in dataset.json, so that a model trained on them is used with the same.
     notes: other JSON values to keep there, looked at when all cases are written. allow_empty_truth: take boxes without a lesion as well.
+    channel: what the image is; nnU-Net chooses its normalisation by it ("CT": the training set's, any other name: each image's own).
+    labels: name -> value, background 0 among them; background and lesion without it.
     Returns the number of cases. Raises InputError for bad or doubled cases or a missing split, OutputError when it cannot be written.
     """
     folder = Path(folder)
+    names = dict(labels or {"background": 0, "lesion": 1})
     with whole_folder(folder) as part:
-        splits, with_box = _write_cases(part, cases, allow_empty_truth, progress, cancelled)
+        splits, with_box = _write_cases(part, cases, max(names.values()), allow_empty_truth, progress, cancelled)
         count = len(splits["train"]) + len(splits["val"])
         section = {**({} if crop_settings is None else {"crop": _crop_section(crop_settings)}), **(notes or {})}
         description = {
             "name": dataset_name(folder),
-            "channel_names": {"0": "ultrasound", "1": CHANNEL} if with_box else {"0": "ultrasound"},
-            "labels": {"background": 0, "lesion": 1},
+            "channel_names": {"0": channel, "1": CHANNEL} if with_box else {"0": channel},
+            "labels": names,
             "numTraining": count,
             "file_ending": FILE_ENDING,
             "liverlesionseg": section,
@@ -98,7 +103,12 @@ def write_dataset(
 
 
 def _write_cases(
-    part: Path, cases: Iterable[TrainingCase], allow_empty_truth: bool, progress: Progress | None, cancelled: IsCancelled | None
+    part: Path,
+    cases: Iterable[TrainingCase],
+    highest: int,
+    allow_empty_truth: bool,
+    progress: Progress | None,
+    cancelled: IsCancelled | None,
 ) -> tuple[dict[str, list[str]], bool]:
     splits: dict[str, list[str]] = {"train": [], "val": []}
     seen: set[str] = set()
@@ -109,6 +119,8 @@ def _write_cases(
             raise InputError(f"Case {case.name} occurs twice; give every case a name of its own.")
         if not allow_empty_truth and not case.truth.any():
             raise InputError(f"Case {case.name}: its truth is empty; check the mask and the box, or leave the case out.")
+        if int(case.truth.max()) > highest:
+            raise InputError(f"Case {case.name}: its truth has the label {case.truth.max()}, but the highest of this data set is {highest}.")
         seen.add(case.name)
         with_box.add(case.box is not None)
         if len(with_box) > 1:

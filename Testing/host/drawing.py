@@ -8,6 +8,7 @@ from typing import Any
 from PySide6 import QtGui
 
 _THREE_D = ("Camera", "View", "Model", "Markups", "Segmentations#3D", "LinearTransforms", "VolumeRendering", "Crosshair#3D")
+_UNMOVED = (0.0, 500.0, 0.0)
 _SLICE = ("ModelSlice", "VolumeGlyphSlice", "Markups", "Segmentations#2D", "Crosshair")
 
 
@@ -41,7 +42,6 @@ class ViewPicture:
             self._mapper = vtk.vtkImageMapper()
             self._mapper.SetColorWindow(255)
             self._mapper.SetColorLevel(127.5)
-            self._mapper.SetInputConnection(slice_logic.GetImageDataConnection())
             actor = vtk.vtkActor2D()
             actor.SetMapper(self._mapper)
             actor.GetProperty().SetDisplayLocationToBackground()
@@ -64,8 +64,12 @@ class ViewPicture:
             self._window.SetSize(width, height)
             if self._logic is not None:
                 self._logic.ResizeSliceNode(width, height)
-        if not self._placed:
-            self.reset_camera()
+        if not self._placed:  # a camera that nobody has moved yet sees everything
+            if tuple(self._renderer.GetActiveCamera().GetPosition()) == _UNMOVED:
+                self.reset_camera()
+            self._placed = True
+        if self._mapper is not None:  # an empty slice has no image to connect to: Slicer's slice widget follows its controller's signal
+            self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
         start = time.perf_counter()
         self._window.Render()
         milliseconds = 1000.0 * (time.perf_counter() - start)

@@ -20,6 +20,7 @@ class ctkVTKAbstractView(QtWidgets.QWidget):
         self._node = self._window = self._image = None
         self._renders = 0
         self._paused = 0
+        self._reset = False
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtGui.QPainter(self)
@@ -77,6 +78,7 @@ class qMRMLThreeDView(ctkVTKRenderView):
         return self._node
 
     def resetCamera(self, *options: Any) -> None:
+        self._reset = True  # done with the next picture, when there is a renderer
         self.scheduleRender()
 
     def rotateToViewAxis(self, axis: int) -> None:
@@ -256,6 +258,7 @@ class qMRMLLayoutManager(QtCore.QObject):
                 self._view_logics.AddItem(widget._logic)
                 widget.setMRMLViewNode(node)
                 self._views[name] = widget
+                widget.threeDView().cameraNode()  # Slicer's view has its camera from the start
         if self._node.GetViewArrangement() != self._shown:
             self._shown = self._node.GetViewArrangement()
             emit(self, "layoutChanged(int)", self._shown)
@@ -321,7 +324,7 @@ class qMRMLLayoutManager(QtCore.QObject):
 
     def resetThreeDViews(self) -> None:
         for widget in self._views.values():
-            widget._view.scheduleRender()
+            widget._view.resetCamera()
 
 
 @as_listed

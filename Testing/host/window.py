@@ -89,8 +89,9 @@ class DesktopWindow(QtWidgets.QWidget):
                 is_slice = name in manager._slices
                 node = widget.mrmlSliceNode() if is_slice else widget.mrmlViewNode()
                 self._pictures[name] = ViewPicture(self._desktop.application_logic, node, widget._logic if is_slice else None)
-            if reset_cameras:
+            if reset_cameras or view._reset:
                 self._pictures[name].reset_camera()
+                view._reset = False
             view._image, taken[name] = self._pictures[name].draw(max(view.width, 16), max(view.height, 16))
             view.update()
         return taken
