@@ -1,0 +1,96 @@
+"""One frame in, its lesions out: the network's likelihood, steadied by the frames before, cut at the threshold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..types import Calibration, FloatArray
+from .contours import LiveLesion, lesions_in
+from .fusion import FusionSettings, PoseFusion
+from .likelihood import LikelihoodSource, checked, insonified, network_to_image, pixel_mm_of
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """threshold: probability from which a pixel is lesion; the model's tuned one, where it has one. minimum_mm2: smaller parts are left out.
+
+    maximum_hz: no more frames a second are segmented, so that recording and the interface keep a core. stale_s: a result older than this is not
+    to be shown.
+    """
+
+    threshold: float = 0.5
+    minimum_mm2: float = 12.0
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    maximum_hz: float = 15.0
+    stale_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.threshold < 1 and self.minimum_mm2 >= 0 and self.maximum_hz > 0 and self.stale_s > 0):
+            raise InputError(f"{self} cannot be: the threshold lies between 0 and 1, no area is negative, rate and time are positive.")
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What one frame shows. likelihood: (h, w) float32 after fusion, on network pixels of `pixel_mm`; fused: how many earlier frames counted.
+
+    lesions: the largest first. seconds: stage -> s.
+    """
+
+    lesions: tuple[LiveLesion, ...]
+    likelihood: NDArray[np.float32]
+    pixel_mm: float
+    fused: int
+    model_id: str
+    seconds: dict[str, float]
+
+
+class FrameAnalyser:
+    """Keeps what frames in a row share. For one thread at a time."""
+
+    def __init__(self, source: LikelihoodSource, calibration: Calibration, settings: LiveSettings | None = None) -> None:
+        self.settings = settings or LiveSettings()
+        self.calibration = calibration
+        self._source = source
+        self._pixel_mm = pixel_mm_of(calibration)
+        self._fusion = PoseFusion(self.settings.fusion)
+        self._inside: tuple[tuple[object, ...], NDArray[np.bool_]] | None = None
+        self._model_id = ""
+
+    def reset(self) -> None:
+        """Forget the frames before."""
+        self._fusion.reset()
+
+    def analyse(self, image: NDArray[np.uint8], timestamp: float, image_to_reference: FloatArray | None) -> Finding:
+        """The lesions in an (H, W) uint8 frame. image_to_reference: (4, 4), None where the pose is not valid: then no other frame counts.
+
+        Raises InputError (and its kinds) for a frame that the network cannot take, or an answer of it that cannot be.
+        """
+        begun = time.perf_counter()
+        answer = self._source.predict(image, self._pixel_mm)
+        own = checked(answer.array)
+        if answer.model_id != self._model_id:
+            self.reset()
+            self._model_id = answer.model_id
+        predicted = time.perf_counter()
+        inside = self._insonified(own.shape, answer.pixel_mm, image.shape)
+        to_network = network_to_image(answer.pixel_mm, self._pixel_mm)
+        pose = None if image_to_reference is None else image_to_reference @ to_network
+        likelihood, fused = self._fusion.fuse(np.where(inside, own, np.float32(0)), pose, timestamp, inside)
+        steadied = time.perf_counter()
+        settings = self.settings
+        lesions = lesions_in(
+            likelihood, answer.pixel_mm, self._pixel_mm, image_to_reference, threshold=settings.threshold, minimum_mm2=settings.minimum_mm2
+        )
+        seconds = {"predict": predicted - begun, "fuse": steadied - predicted, "contours": time.perf_counter() - steadied}
+        return Finding(lesions, likelihood, answer.pixel_mm, fused, answer.model_id, seconds)
+
+    def _insonified(self, shape: tuple[int, ...], network_mm: float, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        key = (shape, network_mm, image_shape)
+        if self._inside is None or self._inside[0] != key:
+            self._inside = key, insonified((shape[0], shape[1]), network_mm, (image_shape[0], image_shape[1]), self.calibration)
+        return self._inside[1]
