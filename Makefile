@@ -12,7 +12,7 @@ venv: .venv/.complete
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[nnunet,openvino,cluster,scene,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[nnunet,openvino,baselines,cluster,scene,dev]"
 	$(BIN)/python -m pip check
 	touch $@
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "tune": "the probability threshold with the highest F1 on the validation cases",
     "bundle": "a model folder to ship and to segment with",
     "evaluate": "the retrospective study: methods side by side on a table of cases, with a report",
+    "ct-export": "an nnU-Net data set from CT scans of the liver: LiTS or 3D-IRCADb",
     "doctor": "whether this Python can run everything",
 }
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
@@ -68,8 +69,12 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print exactly one JSON object to stdout (none when the command fails)")
         sub.add_argument("--traceback", action="store_true", help="on a defect, print where it happened")
         if name == command:
-            importlib.import_module(f".commands.{name}", __package__).add_arguments(sub)
+            _module(name).add_arguments(sub)
     return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f".commands.{command.replace('-', '_')}", __package__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
     run = Run(options.command)
     try:
         with run.progress_display():
-            code = importlib.import_module(f".commands.{options.command}", __package__).run(options, run)
+            code = _module(options.command).run(options, run)
     except InputError as error:
         return _say(options, str(error), EXIT_INPUT)
     except (KeyboardInterrupt, Cancelled):

@@ -77,7 +77,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     warnings = _warnings(cohort)
     evaluated = [case for case in cohort.evaluated if any(not result.error for result in case.results)]
     if not evaluated:
-        raise InputError(f"None of the {len(cases)} cases could be evaluated; the first reason of {len(warnings)}: {warnings[0]}")
+        earlier = " The report that stands there is an earlier one's." if (options.output / "report.html").exists() else ""
+        raise InputError(f"None of the {len(cases)} cases could be evaluated; the first reason of {len(warnings)}: {warnings[0]}{earlier}")
     with run.stage("report"):
         statistics, paths = write_study_report(found, folder, ReportSettings(by=options.by or ""), progress=run.progress)
     for name, path in paths.items():

@@ -23,6 +23,8 @@ RESEARCH = "Research software, not a medical device: nothing here may guide the 
 SIMULATED = "Nothing found on them says how the methods do on patients."
 SIMULATED_COLUMN = "phantom_seed"
 """A column that only tables of simulated cases have."""
+FEW_CASES = 10
+"""A bootstrap over fewer cases gives intervals that are too narrow; the report says so."""
 LISTED_CASES = 300
 """A longer list of cases is in metrics.csv alone."""
 
@@ -63,7 +65,10 @@ def opening(content: Content, title: str) -> list[Block]:
             (method, str(dice.n), with_interval(dice.interval, 2), with_interval(hd95.interval, 1), share_text(found.detected, found.lesions))
         )
     header = ("Method", "n", "Median Dice (95 % interval)", "Median HD95, mm (95 % interval)", "Lesions detected")
-    blocks.append(Table(header, tuple(rows), "In short. Intervals: bootstrap over cases."))
+    caption = "In short. Intervals: bootstrap over cases."
+    if len(cohort.evaluated) < FEW_CASES:
+        caption += f" Of fewer than {FEW_CASES} cases they are too narrow: no case tells of those that were not met."
+    blocks.append(Table(header, tuple(rows), caption))
     return blocks
 
 

@@ -171,6 +171,8 @@ def _measures(place: Path, cohort: CohortResult, groups: Mapping[str, CohortResu
         "Every case (points), quartiles with whiskers to 1.5 times their range (boxes), and smoothed frequency (violins) by method. Under each "
         "violin: cases where the measure is defined; +n: so many cases beyond the end of the axis."
     )
+    if len(cohort.evaluated) < sections.FEW_CASES:
+        caption += " Of so few cases look at the points alone."
     blocks: list[Block] = [Figure(f"{FIGURES}/violins", caption)]
     for number, (name, part) in enumerate(groups.items() if len(groups) > 1 else ()):
         figure_violins(place / f"violins_{number + 1}", part, title=f"{name} ({len(part.evaluated)} cases)")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError
+from .networks import of_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,8 @@ BACKENDS = ("torch", "openvino")
 def build_network(bundle: ModelBundle) -> torch.nn.Module:
     """The network with its weights, float32 on the CPU, in evaluation mode, without deep supervision.
 
-    It is built without memory first, so that plans that do not fit the weights cost nothing. The trainer is not looked up: its name is
-    only a name here. Raises ModelError when plans and weights do not fit together.
+    It is built without memory first, so that plans that do not fit the weights cost nothing. The trainer is not looked up: its name only
+    tells one of our other networks from the plan's. Raises ModelError when plans and weights do not fit together.
     """
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -34,7 +35,7 @@ def build_network(bundle: ModelBundle) -> torch.nn.Module:
     architecture, channels = bundle.configuration.values["architecture"], bundle.channels
     try:
         with torch.device("meta"):
-            network = get_network_from_plans(
+            network = of_trainer(bundle.weights.trainer, architecture, channels, 2) or get_network_from_plans(
                 architecture["network_class_name"],
                 architecture["arch_kwargs"],
                 architecture["_kw_requires_import"],
