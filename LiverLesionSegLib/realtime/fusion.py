@@ -1,8 +1,9 @@
-"""The likelihoods of the last frames, carried by the poses onto the present image plane: steadier, and without the lag of a running average.
+"""The likelihoods of the last frames, carried by the poses onto the present image plane: steadier, and not smeared by the probe's motion.
 
 An earlier frame says something of a point of the present image only as far as it saw that tissue. So each of its pixels counts by how far it lies
 from the present plane, against the thickness of an ultrasound slice, and by its age, since tissue moves against its sensor. A probe that moves on
-leaves its earlier frames behind and the present frame decides alone; one that lingers has several looks at the same tissue.
+leaves its earlier frames behind and the present frame decides alone; one that lingers has several looks at the same tissue. What is left of a lag
+is a fraction of the slice's thickness, across the plane, at slow motion across it; within the plane there is none.
 
 Pooled are log-odds, weighted and divided by the weights (the logarithmic opinion pool: Genest and Zidek, Statistical Science 1, 1986): looks at the
 same tissue are no independent evidence, so their sum would be too sure, and the pool keeps the meaning of the model's threshold.

@@ -105,8 +105,9 @@ def boxes_in(volume: Volume, sweep: Sweep, calibration: Calibration, likelihood:
         part = labels == number
         mean = float(probability[windows[number - 1]][part[windows[number - 1]]].mean())
         ml = float(sizes[number])
-        score = mean * supporting[number] / max(1, through[number]) * ml / (ml + settings.half_score_ml)
-        found.append(Proposal(_box_about(Mask(part, volume.grid)), min(1.0, score), ml, int(supporting[number])))
+        supported = min(1.0, int(supporting[number]) / max(1, int(through[number])))
+        score = mean * supported * ml / (ml + settings.half_score_ml)
+        found.append(Proposal(_box_about(Mask(part, volume.grid)), score, ml, int(supporting[number])))
     return tuple(sorted(found, key=lambda proposal: -proposal.score)[: settings.most])
 
 
