@@ -16,7 +16,7 @@ RANKS = [
     {"geometry"},
     {"files"},
     {"sweep", "reconstruction", "segmentation", "navigation"},
-    {"acquisition", "phantom", "cohort", "evaluation", "training", "realtime"},
+    {"acquisition", "phantom", "cohort", "evaluation", "training", "realtime", "ct"},
     {"scene", "worker"},
     {"host", "commands", "cli", "__main__"},
 ]
