@@ -29,6 +29,7 @@ COMMANDS = {
     "record": "a live sweep over OpenIGTLink, recorded without loss",
     "check": "quality of a recorded sweep: pass, warn or refuse",
     "reconstruct": "a volume from a recorded sweep",
+    "propose": "boxes about what a network of single frames marks in a recorded sweep",
     "segment": "the lesion in a box: mask and surface",
     "export": "an nnU-Net data set from a table of cases",
     "train": "nnU-Net training on an exported data set, resumable",

@@ -12,9 +12,9 @@ from reconstruction_cases import a_rotation
 from LiverLesionSegLib.errors import Cancelled, ModelError, SweepError
 from LiverLesionSegLib.geometry import between_planes, transform_points
 from LiverLesionSegLib.realtime import Likelihood, SweepLikelihood, likelihood_volume, sweep_likelihood
+from LiverLesionSegLib.realtime.compounding import network_calibration
 from LiverLesionSegLib.realtime.contours import lesions_in
 from LiverLesionSegLib.realtime.likelihood import insonified, network_to_image
-from LiverLesionSegLib.realtime.compounding import network_calibration
 from LiverLesionSegLib.reconstruction import pixel_spans
 from LiverLesionSegLib.types import Calibration, Fan
 
