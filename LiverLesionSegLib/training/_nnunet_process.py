@@ -30,15 +30,15 @@ def plan(order: dict[str, Any]) -> None:
     plan_experiments([number])
     folder = Path(order["preprocessed"])
     own = json.loads((folder / "nnUNetPlans.json").read_text(encoding="utf-8"))
-    name = order["plans_name"]
-    configuration = {**own["configurations"]["3d_fullres"], **order["configuration"], "data_identifier": f"{name}_3d_fullres"}
+    name, kind = order["plans_name"], order["configuration_name"]
+    configuration = {**own["configurations"][kind], **order["configuration"], "data_identifier": f"{name}_{kind}"}
     if takes_box(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))):
         # Plans speak of the ultrasound; the box is no measurement and stays as it is.
         for key, value in (("normalization_schemes", "NoNormalization"), ("use_mask_for_norm", False)):
             configuration[key] = [configuration[key][0], value]
-    merged = {**own, "plans_name": name, "configurations": {"3d_fullres": configuration}, **order["plans"]}
+    merged = {**own, "plans_name": name, "configurations": {kind: configuration}, **order["plans"]}
     (folder / f"{name}.json").write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
-    preprocess([number], name, configurations=("3d_fullres",), num_processes=(processes,), show_progress_bar=False)
+    preprocess([number], name, configurations=(kind,), num_processes=(processes,), show_progress_bar=False)
 
 
 def train(order: dict[str, Any]) -> None:
@@ -53,7 +53,13 @@ def train(order: dict[str, Any]) -> None:
         torch.set_num_threads(int(order["threads"]))
     torch.manual_seed(int(order["seed"]))
     trainer = get_trainer_from_args(
-        order["dataset"], "3d_fullres", 0, order["trainer"], order["plans_name"], bool(order["resume"]), torch.device(order["device"])
+        order["dataset"],
+        order["configuration_name"],
+        0,
+        order["trainer"],
+        order["plans_name"],
+        bool(order["resume"]),
+        torch.device(order["device"]),
     )
     trainer.num_epochs = int(order["epochs"])
     trainer.num_iterations_per_epoch = int(order["iterations_per_epoch"])

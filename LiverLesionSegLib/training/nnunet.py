@@ -25,6 +25,7 @@ from ..progress import IsCancelled, Progress, report
 from .curve import epochs_done
 from .dataset import SPLITS, dataset_name
 
+CONFIGURATIONS = ("3d_fullres", "2d")
 _POLL_S = 0.1
 _EPOCH = re.compile(r"Epoch (\d+)\s*$")
 
@@ -79,9 +80,16 @@ class Workplace:
         """Folder of trained models."""
         return self.root / "results"
 
-    def result(self, dataset: str, plans_name: str, trainer: str) -> Path:
-        """The results folder of one training, which `load_model` reads."""
-        return self.results / dataset / f"{trainer}__{plans_name}__3d_fullres"
+    def result(self, dataset: str, plans_name: str, trainer: str, configuration: str | None = None) -> Path:
+        """The results folder of one training, which `load_model` reads. configuration: without it the one that these plans have."""
+        configuration = configuration or self.configuration(dataset, plans_name)
+        return self.results / dataset / f"{trainer}__{plans_name}__{configuration}"
+
+    def configuration(self, dataset: str, plans_name: str) -> str:
+        """The one configuration of plans that `prepare` wrote: 3d_fullres, or 2d for single frames."""
+        path = self.preprocessed / dataset / f"{plans_name}.json"
+        names = list(_read_object(path).get("configurations", {})) if path.is_file() else []
+        return str(names[0]) if len(names) == 1 else CONFIGURATIONS[0]
 
     def environment(self, workers: int | None = None) -> dict[str, str]:
         """The variables of the process that nnU-Net runs in; this process's own stay as they are."""
@@ -104,8 +112,8 @@ def prepare(
 ) -> Path:
     """Plans and preprocesses the raw data set `dataset`; returns the plans, nnU-Net's own with the configuration of `plans_file` put in.
 
-    plans_file: JSON with `plans_name`, `configuration` (values of nnU-Net's 3d_fullres to replace), `plans` (other values of the plans),
-    and `note`, why. Raises InputError for a missing data set or plans file, ModelError when nnU-Net fails, Cancelled.
+    plans_file: JSON with `plans_name`, `configuration` (values of nnU-Net's own to replace), `configuration_name` (3d_fullres without it, or 2d),
+    `plans` (other values of the plans) and `note`, why. Raises InputError for a missing data set or plans file, ModelError when nnU-Net fails, Cancelled.
     """
     raw = workplace.raw / dataset
     if not (raw / "dataset.json").is_file():
@@ -114,11 +122,18 @@ def prepare(
     name = template.get("plans_name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name) or not isinstance(template.get("configuration"), dict):
         raise InputError(f"{plans_file}: needs a plans_name (letters and digits) and a configuration; see the files in nnunet_plans.")
+    configuration = template.get("configuration_name", CONFIGURATIONS[0])
+    if configuration not in CONFIGURATIONS:
+        raise InputError(f"{plans_file}: its configuration_name {str(configuration)[:40]!r} is not known; give {' or '.join(CONFIGURATIONS)}.")
+    mode = _exported_mode(raw)
+    if mode in (("crop", "full") if configuration == "2d" else ("frames",)):
+        kind = "volumes" if configuration == "2d" else "single frames"
+        raise InputError(f"{plans_file}: is a plan of {configuration} networks, but {raw.resolve()} holds {kind}; choose a plan that fits the data.")
     for folder in (workplace.preprocessed, workplace.results):
         output_folder(folder)
     target = workplace.preprocessed / dataset
     order = {"dataset_number": int(dataset[7:10]), "processes": processes, "preprocessed": str(target), "plans_name": name}
-    order |= {"configuration": template["configuration"], "plans": template.get("plans", {})}
+    order |= {"configuration": template["configuration"], "configuration_name": configuration, "plans": template.get("plans", {})}
     report(progress, 0.0, f"Planning and preprocessing {dataset}")
     _run("plan", order, workplace.environment(), None, cancelled)
     if (raw / SPLITS).is_file():
@@ -169,6 +184,7 @@ def train(
             final.replace(latest)
     order = {key: getattr(settings, key) for key in ("trainer", "epochs", "iterations_per_epoch", "validation_iterations", "save_every", "device")}
     order |= {"threads": settings.threads, "seed": settings.seed, "dataset": dataset, "plans_name": plans_name, "resume": resume}
+    order["configuration_name"] = workplace.configuration(dataset, plans_name)
     if settings.start_from is not None and not resume:
         _check_same_network(settings.start_from, plans_file)
         order["start_from"] = str(settings.start_from)
@@ -208,15 +224,12 @@ def prepare_once(workplace: Workplace, dataset: str, plan: str, *, progress: Pro
 
     Raises InputError when `plan` is neither, or the workplace was prepared with another version of it.
     """
-    file = resource("nnunet_plans", plan, "plan.json") if re.fullmatch(r"[\w-]+", plan) else Path(plan)
-    if not file.is_file():
-        known = sorted(p.parent.name for p in resource("nnunet_plans").glob("*/plan.json"))
-        raise InputError(f"{plan}: is neither a plan of nnunet_plans ({', '.join(known)}) nor a plan.json; give one of them.")
+    file = plan_file(plan)
     template = _read_object(file)
     record = workplace.preprocessed / dataset / "liverlesionseg_plan.json"
     if record.is_file():
         before = _read_object(record)
-        same = all(before.get(key) == template.get(key) for key in ("plans_name", "plans", "configuration"))
+        same = all(before.get(key) == template.get(key) for key in ("plans_name", "plans", "configuration", "configuration_name"))
         if same:
             return str(template["plans_name"])
         if before.get("plans_name") == template.get("plans_name"):
@@ -228,6 +241,20 @@ def prepare_once(workplace: Workplace, dataset: str, plan: str, *, progress: Pro
     with whole_file(record) as temporary:
         temporary.write_text(json.dumps(template, indent=2) + "\n", encoding="utf-8")
     return plans.stem
+
+
+def plan_file(plan: str) -> Path:
+    """Where a plan lies. plan: a folder of nnunet_plans, or a plan.json. Raises InputError when it is neither."""
+    file = resource("nnunet_plans", plan, "plan.json") if re.fullmatch(r"[\w-]+", plan) else Path(plan)
+    if not file.is_file():
+        known = sorted(p.parent.name for p in resource("nnunet_plans").glob("*/plan.json"))
+        raise InputError(f"{plan}: is neither a plan of nnunet_plans ({', '.join(known)}) nor a plan.json; give one of them.")
+    return file
+
+
+def _exported_mode(raw: Path) -> str:
+    section = _read_object(raw / "dataset.json").get("liverlesionseg")
+    return str(section.get("mode", "")) if isinstance(section, dict) else ""
 
 
 def begun(results: Path) -> bool:
@@ -256,7 +283,9 @@ def _check_same_network(model: Path, plans_file: Path) -> None:
     planned = _read_object(plans_file)["configurations"].get(bundle.weights.configuration, {})
     channels = len(planned.get("normalization_schemes", ()))
     if planned.get("architecture") != bundle.configuration.values.get("architecture") or channels != bundle.channels:
-        raise InputError(f"{model}: its network is not the one of {plans_file.stem}; train with the plan that it was trained with, or from the start.")
+        raise InputError(
+            f"{model}: its network is not the one of {plans_file.stem}; train with the plan that it was trained with, or from the start."
+        )
 
 
 class _EpochWatch:

@@ -15,6 +15,8 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoD
 
 WARM_UP_FRACTION = 0.05
 POLY_EXPONENT = 0.9
+FRAME_TURN_DEG = 20.0
+"""Of single frames: the skin is above in each of them."""
 
 
 class WarmUpPoly(torch.optim.lr_scheduler.LRScheduler):
@@ -63,7 +65,7 @@ class LiverLesionSegPaperTrainer(_RateOfTheWholeTraining, nnUNetTrainerNoDA):
 class UltrasoundAppearance(ImageOnlyTransform):
     """What differs between scanners, presets and couplings: contrast, compression curve, gain along depth, sharpness, speckle, shadows.
 
-    Takes the z-scored image (1, x, y, z), in which exact zeros are what no sweep saw; they stay zero, for they do at inference. A second channel, the
+    Takes the z-scored image (1, x, y, z) or (1, x, y), in which exact zeros are what no sweep saw; they stay zero, for they do at inference. A second channel, the
     box, stays as it is.
     """
 
@@ -105,27 +107,29 @@ def _compressed(image: torch.Tensor, seen: torch.Tensor, gamma: float) -> torch.
 
 
 def _ramp(shape: torch.Size) -> torch.Tensor:
-    """(1, x, y, z) from -1 to 1 along a random direction."""
-    direction = torch.randn(3)
+    """(1, x, y, z) or (1, x, y), from -1 to 1 along a random direction."""
+    direction = torch.randn(len(shape))
     direction = direction / direction.norm()
-    x, y, z = (torch.linspace(-1, 1, n) for n in shape)
-    return (direction[0] * x[:, None, None] + direction[1] * y[None, :, None] + direction[2] * z[None, None, :])[None]
+    along = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return sum(weight * axis for weight, axis in zip(direction, along, strict=True))[None]
 
 
 def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing of (1, x, y, z), sigma in voxels, one axis after the other."""
+    """Gaussian smoothing of (1, x, y, z) or (1, x, y), sigma in voxels, one axis after the other."""
     taps = torch.exp(-0.5 * (torch.arange(-2, 3) / sigma) ** 2)
     taps = taps / taps.sum()
     result = image[None]
-    for axis in range(3):
-        shape, padding = [1, 1, 1], [0, 0, 0]
+    axes = image.ndim - 1
+    convolve = torch.nn.functional.conv3d if axes == 3 else torch.nn.functional.conv2d
+    for axis in range(axes):
+        shape, padding = [1] * axes, [0] * axes
         shape[axis], padding[axis] = 5, 2
-        result = torch.nn.functional.conv3d(result, taps.reshape(1, 1, *shape), padding=tuple(padding))
+        result = convolve(result, taps.reshape(1, 1, *shape), padding=tuple(padding))
     return result[0]
 
 
 class LiverLesionSegTrainer(_RateOfTheWholeTraining):
-    """The recipe for short trainings on crops: AdamW at 0.002, warm-up, light augmentation made for ultrasound, no mirroring at inference.
+    """The recipe for short trainings on crops and on single frames: AdamW at 0.002, warm-up, light augmentation made for ultrasound, no mirroring at inference.
 
     A few thousand iterations are all that a CPU gives: AdamW gets farther in them than nnU-Net's SGD with momentum 0.99. Crops lie in the frame
     of the liver's sensor, in which a sweep can have any direction, so turning and mirroring make new cases that could have been.
@@ -145,9 +149,13 @@ class LiverLesionSegTrainer(_RateOfTheWholeTraining):
         """nnU-Net's own, but mirrored in training only (at the table one pass has to do), and without the larger patch that it turns within.
 
         That patch would put a crop anywhere in the tile; at inference a crop lies in the tile's middle, where its edges tell the network the box.
+        Single frames (2D), in which depth has a direction, are turned little and mirrored left to right alone.
         """
         rotation, dummy_2d, _, mirror_axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = None
+        if len(self.configuration_manager.patch_size) == 2:
+            turn = float(np.deg2rad(FRAME_TURN_DEG))
+            rotation, mirror_axes = (-turn, turn), (1,)
         return rotation, dummy_2d, self.configuration_manager.patch_size, mirror_axes
 
     @staticmethod
