@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 from conftest import PROJECT
 from module_cases import make_scenario, playing
@@ -12,6 +13,7 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 sys.path.insert(0, str(PROJECT / "Testing"))
 
+NAVIGATION_LAYOUT = 5706
 PATIENCE_S = 240.0
 MODULE = PROJECT / "LiverLesionSeg" / "LiverLesionSeg.py"
 
@@ -47,6 +49,26 @@ def opened(desktop, scenario, folder):
     return widget
 
 
+def bright(desktop, name):
+    """Whether a view shows something of an image, drawn now."""
+    desktop.window.draw()
+    image = desktop.layout_manager._slices[name].sliceView()._image
+    pixels = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return bool((pixels > 60).mean() > 0.02)
+
+
+def in_the_middle(desktop, surface):
+    """Whether the 3D view's camera has the lesion in its middle, and it fills a good part of the view."""
+    from LiverLesionSegLib.scene.cameras import camera_of, corners
+
+    camera, points = camera_of(desktop.scene), corners(surface)
+    towards = np.array(camera.GetFocalPoint()) - np.array(camera.GetPosition())
+    distance = np.linalg.norm(towards)
+    beside = np.linalg.norm(np.cross(points.mean(axis=0) - camera.GetPosition(), towards / distance))
+    half = distance * np.tan(np.radians(camera.GetViewAngle() / 2))
+    return beside < 0.6 * half and np.ptp(points, axis=0).max() > 0.15 * half
+
+
 @pytest.mark.slow
 def test_the_way_of_a_technician(desktop, scenario, tmp_path):
     from host import click, press
@@ -59,6 +81,7 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
 
     with playing(scenario) as server:
         ui.portSpin.setValue(server.port)
+        desktop.window.draw()  # views that were empty when they were first drawn
         click(ui.nextButton)
         until(lambda: ui.nextButton.text == "Start sweep")
         assert "images a second" in ui.connectSentence.text
@@ -70,6 +93,7 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
         press(ui.tabs, "F9")
         until(lambda: flow.sweeps.result is not None)
         until(lambda: not ui.boxStep.collapsed)
+        assert {name: bright(desktop, name) for name in ("Red", "Green", "Yellow")} == dict.fromkeys(("Red", "Green", "Yellow"), True)
         click(ui.middleBoxButton)
         flow.boxing.set(scenario.box)
         until(lambda: "was seen" in ui.boxSentence.text and ui.segmentRow.enabled and not ui.segmentStep.collapsed)
@@ -80,6 +104,8 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
         until(lambda: "Accepted" in ui.reviewSentence.text)
         click(ui.nextButton)
         until(lambda: ui.distanceLabel.text.endswith("mm"))
+        assert desktop.layout_manager.layout == NAVIGATION_LAYOUT
+        until(lambda: in_the_middle(desktop, flow.nodes.current().surface))
         assert ui.navigateButton.text == "Stop navigation"
     until(lambda: ui.distanceLabel.text == "—")  # the server is gone, and the number with it
     assert desktop.slot_errors == []

@@ -85,9 +85,7 @@ class qMRMLThreeDView(ctkVTKRenderView):
         self.scheduleRender()
 
     def cameraNode(self) -> Any:
-        import slicer
-
-        scene = slicer.mrmlScene
+        scene = self._node.GetScene()
         cameras = [scene.GetNthNodeByClass(n, "vtkMRMLCameraNode") for n in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode"))]
         for camera in cameras:
             if camera.GetLayoutName() == self._node.GetLayoutName():
