@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_LAZY = {"Event": "job", "Job": "job", "Worker": "client", "WorkerSettings": "settings"}
+_LAZY = {"Event": "job", "Job": "job", "Worker": "client", "WorkerFrames": "frames", "WorkerSettings": "settings"}
 
-__all__ = ["Event", "Job", "Worker", "WorkerSettings"]
+__all__ = ["Event", "Job", "Worker", "WorkerFrames", "WorkerSettings"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from ..errors import InputError, ModelError, VolumeError, WorkerError
 from ..files.resources import resource
 from ..progress import IsCancelled, Progress, part_of, stop_if_cancelled
 from ..types import Box, Mask, Surface, Threshold, Volume
+from .frame_operations import OF_FRAMES, FrameOperations
 
 if TYPE_CHECKING:
     from ..evaluation.methods import Method
@@ -47,10 +48,11 @@ class Stages:
         self.seconds[name] = perf_counter() - started
 
 
-class Operations:
+class Operations(FrameOperations):
     """The operations, and what they keep. Not thread-safe: one at a time."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._predictor: Predictor | None = None
         self._why_no_model = "No model is loaded; load one first."
         self._volume: Volume | None = None
@@ -58,7 +60,7 @@ class Operations:
 
     def find(self, name: str, arguments: Mapping[str, Any]) -> Operation:
         """The operation of that name. Raises WorkerError when there is none, or it does not take these arguments."""
-        known = ("ping", "load_model", "reconstruct", "check", "set_volume", "segment", "grow", "surface", "margin", "evaluate")
+        known = ("ping", "load_model", "reconstruct", "check", "set_volume", "segment", "grow", "surface", "margin", "evaluate", *OF_FRAMES)
         if name not in known:
             raise WorkerError(f"The worker does not know the operation {name[:40]!r}; it knows {', '.join(known)}.")
         operation: Operation = getattr(self, name)

@@ -11,7 +11,7 @@ from .. import errors
 from ..errors import Cancelled, InputError, WorkerError
 from .job import Job
 
-NEWEST_WINS = frozenset({"segment", "grow", "surface", "margin"})
+NEWEST_WINS = frozenset({"segment", "grow", "surface", "margin", "frame", "propose"})
 """A newer request of these replaces one that waits, and stops one that runs; of any other operation a second one is refused."""
 NOTHING_WAITS_FOR = frozenset({"evaluate"})
 """While one of these runs or waits, which takes minutes or hours, every other request is refused."""
