@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .burden import Burden, Tumour, tumour_burden
 from .export import CHANNEL, CtExported, CtExportSettings, export_ct
 from .exported import find_exported
 from .preparation import PreparationSettings, prepare_slices, reduce_labels
+from .report import CtReport, CtReportSettings, report_ct
 from .scan import LABELS, LIVER, TUMOUR, CtCase, CtScan, CtSource
 from .sources import LAYOUTS, find_source
 
@@ -14,15 +16,21 @@ __all__ = [
     "LAYOUTS",
     "LIVER",
     "TUMOUR",
+    "Burden",
     "CtCase",
     "CtExportSettings",
     "CtExported",
+    "CtReport",
+    "CtReportSettings",
     "CtScan",
     "CtSource",
     "PreparationSettings",
+    "Tumour",
     "export_ct",
     "find_exported",
     "find_source",
     "prepare_slices",
     "reduce_labels",
+    "report_ct",
+    "tumour_burden",
 ]

@@ -31,6 +31,8 @@ def find_exported(folder: Path, split: str | None = None) -> CtSource:
         cases = tuple(_case(folder, name, names[name], grids[name], FOLDERS[splits[name]]) for name in scans if split in (None, splits[name]))
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: is not of a data set that ct-export wrote; give its folder, or the scans themselves with --layout.") from error
+    if not cases:
+        raise InputError(f"{folder}: has no {split or 'exported'} cases; name another split.")
     return CtSource(folder, "dataset", cases)
 
 

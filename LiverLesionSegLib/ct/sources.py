@@ -13,10 +13,10 @@ from .scan import CtSource
 LAYOUTS = ("lits", "ircadb", "dataset")
 
 
-def find_source(folder: Path, layout: str | None = None, *, trust_order: bool = False) -> CtSource:
+def find_source(folder: Path, layout: str | None = None, *, split: str | None = None, trust_order: bool = False) -> CtSource:
     """The scans below `folder`, none read yet. layout: one of `LAYOUTS`, or None to see which fits.
 
-    trust_order: take masks voxel by voxel in the image's order where their headers disagree.
+    split: of a data set, the cases of that split alone. trust_order: take masks voxel by voxel in the image's order where their headers disagree.
     Raises InputError when there is no such folder, no scan of that layout, or (layout None) scans of several.
     """
     folder = Path(folder)
@@ -26,7 +26,9 @@ def find_source(folder: Path, layout: str | None = None, *, trust_order: bool = 
         raise InputError(f"Layout {layout!r} is not known; choose {', '.join(LAYOUTS)}.")
     try:
         if layout == "dataset" or (layout is None and (folder / "dataset.json").is_file()):
-            return find_exported(folder)
+            return find_exported(folder, split)
+        if split is not None:
+            raise InputError(f"{folder}: only an exported data set has a {split} split; leave --split out, or export the scans first.")
         found = [source for source in _found(folder, layout, trust_order) if source.cases or source.left_out]
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror}); ask for permission, or copy the scans.") from error
