@@ -136,6 +136,12 @@ def image_contours(surface: CutSurface, image_to_reference: FloatArray, live: Li
     return pieces
 
 
+def dashes(line: FloatArray) -> list[FloatArray]:
+    """An (n, 3) line, mm, as the dashes of a margin's contour."""
+    points, along = _evenly(line)
+    return _runs(points, np.asarray((along[1:] + along[:-1]) / 2 % _period(along[-1]) < DASH_MM)) if along[-1] > 0 else []
+
+
 def _period(length: float) -> float:
     """Dash and gap, stretched so that a whole number goes round and the pattern meets itself."""
     return length / max(1, round(length / (DASH_MM + GAP_MM)))
