@@ -22,9 +22,9 @@ COLUMN_MM, PAGE_MM = 86.0, 178.0
 
 DOTS_PER_INCH = 300
 TEXT_COLOR, QUIET_COLOR, GRID_COLOR = "#1B2733", "#5B6B7B", "#DCE2E8"
-MORE_COLORS = ("#0072B2", "#F0E442", "#000000")
+MORE_COLORS = ("#0072B2", "#F0E442", "#000000", "#999999")
 LINES = ("solid", (0, (5, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1, 1)))
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there on every machine

@@ -1,7 +1,8 @@
 """Distances between the surfaces of a mask and of the truth: Hausdorff, its 95th percentile, mean symmetric distance, surface Dice.
 
 Definitions, which are those of MONAI's metrics (1.6, without subvoxels):
-- a surface voxel is a voxel of the mask with at least one of its six face neighbours outside it; beyond the array is outside;
+- a surface voxel is a voxel of the mask with at least one of its six face neighbours outside it; beyond the array is outside; of an image that is one
+  voxel thick along an axis, neighbours along that axis do not count: its surface is the outline in the plane;
 - a distance is the Euclidean one, mm, from a surface voxel's centre to the nearest centre of a surface voxel of the other mask, exact;
 - HD is the largest distance of either surface from the other; HD95 the larger of the two 95th percentiles (linear between ranks);
 - ASSD is the mean over both surfaces' distances taken together;
@@ -13,6 +14,7 @@ MedPy takes the percentile over both directions at once and the mean of the two 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +75,7 @@ def surface_distances(mask: Mask, truth: Mask) -> SurfaceDistances:
 def distances_between(mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: FloatArray) -> SurfaceDistances:
     """As `surface_distances`, of two (K, J, I) bool arrays with voxels of `spacing_mm` (3,) along k, j, i."""
     part = used_part(mask, truth)
-    surfaces = [surface_voxels(array[part]) for array in (mask, truth)]
+    surfaces = [surface_voxels(array[part], [axis for axis in range(3) if mask.shape[axis] > 1]) for array in (mask, truth)]
     counts = [int(np.count_nonzero(surface)) for surface in surfaces]
     if not all(counts):
         return SurfaceDistances(*(np.full(count, math.inf) for count in counts))
@@ -90,13 +92,15 @@ def distances_between(mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing
     return SurfaceDistances(*found)
 
 
-def surface_voxels(array: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Those voxels of the (K, J, I) `array` that have a face neighbour outside it; beyond the array is outside."""
+def surface_voxels(array: NDArray[np.bool_], axes: Sequence[int] = (0, 1, 2)) -> NDArray[np.bool_]:
+    """Those voxels of the (K, J, I) `array` that have a face neighbour along one of `axes` outside it; beyond the array is outside."""
     padded = np.pad(array, 1)
-    own = slice(1, -1)
-    inside = padded[:-2, own, own] & padded[2:, own, own]
-    for neighbours in (padded[own, :-2, own], padded[own, 2:, own], padded[own, own, :-2], padded[own, own, 2:]):
-        inside &= neighbours
+    inside = np.ones(array.shape, dtype=bool)
+    for axis in axes:
+        for neighbours in (slice(None, -2), slice(2, None)):
+            place = [slice(1, -1)] * 3
+            place[axis] = neighbours
+            inside &= padded[tuple(place)]
     return np.asarray(array & ~inside)
 
 
