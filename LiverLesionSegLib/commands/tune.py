@@ -6,10 +6,15 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..files.atomic import check_writable, whole_file
 from .arguments import count
 from .run import Run
+
+if TYPE_CHECKING:
+    from ..segmentation.model import ModelBundle
+    from ..training import Tuned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Runs the path that ships over the validation cases and keeps threshold, curve, areas, cases and model id."""
-    from ..cohort import read_cases
     from ..errors import InputError
-    from ..segmentation import Predictor, load_model
+    from ..segmentation import load_model
     from ..segmentation.model import THRESHOLD, write_threshold
-    from ..training import exported_cases, results_folder, tune
+    from ..training import results_folder
 
     if (options.cases is None) == (options.data is None):
         raise InputError("Give the table of cases, or --data with the exported data set, and not both.")
     if options.output is not None:
         check_writable(options.output)
     folder = results_folder(options.results)
-    cases, boxes = (read_cases(options.cases), None) if options.cases is not None else exported_cases(options.data)
-    with run.stage("load"):
-        with _set_aside(folder / THRESHOLD):
-            bundle = load_model(folder)
-        predictor = Predictor(bundle, options.device, threads=options.threads)
-        others = [Predictor(bundle, backend=backend, threads=options.threads) for backend in dict.fromkeys(options.also)]
-    with run.stage("tune"):
-        tuned = tune(cases, predictor, boxes=boxes, split=options.split, others=others, progress=run.progress)
+    with run.stage("load"), _set_aside(folder / THRESHOLD):
+        bundle = load_model(folder)
+    tuned = _of_frames(options, bundle, run) if bundle.single_frames else _of_crops(options, bundle, run)
     with run.stage("write"):
         write_threshold(folder, bundle.model_id, tuned.threshold, agreeing_paths=tuned.agreeing_paths, details=tuned.details)
         if options.output is not None:
@@ -58,9 +57,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
                 temporary.write_bytes((folder / THRESHOLD).read_bytes())
             run.output("copy", options.output)
     run.output("threshold", folder / THRESHOLD)
-    run.device = predictor.device
     areas = {key: tuned.details[key] for key in ("f1", "precision", "recall", "area_precision_recall", "area_roc")}
-    run.found.update(threshold=tuned.threshold.value, model_id=bundle.model_id, inference_path=predictor.inference_path, **areas)
+    run.found.update(threshold=tuned.threshold.value, model_id=bundle.model_id, inference_path=tuned.threshold.inference_path, **areas)
     run.found.update(cases=list(tuned.threshold.cases), warnings=list(bundle.warnings))
     for path, worst in tuned.details.get("largest_difference", {}).items():
         verdict = "the threshold holds for it too" if path in tuned.agreeing_paths else "warning: it needs a threshold of its own"
@@ -72,6 +70,34 @@ def run(options: argparse.Namespace, run: Run) -> int:
     if options.split != "validation":
         run.summary.append(f"warning: tuned on {options.split} cases, so figures on these are too good")
     return 0
+
+
+def _of_crops(options: argparse.Namespace, bundle: ModelBundle, run: Run) -> Tuned:
+    from ..cohort import read_cases
+    from ..segmentation import Predictor
+    from ..training import exported_cases, tune
+
+    cases, boxes = (read_cases(options.cases), None) if options.cases is not None else exported_cases(options.data)
+    with run.stage("load"):
+        predictor = Predictor(bundle, options.device, threads=options.threads)
+        others = [Predictor(bundle, backend=backend, threads=options.threads) for backend in dict.fromkeys(options.also)]
+    run.device = predictor.device
+    with run.stage("tune"):
+        return tune(cases, predictor, boxes=boxes, split=options.split, others=others, progress=run.progress)
+
+
+def _of_frames(options: argparse.Namespace, bundle: ModelBundle, run: Run) -> Tuned:
+    from ..cohort import read_cases
+    from ..segmentation import FramePredictor
+    from ..training import exported_frames, tune_frames
+
+    cases, frames = (read_cases(options.cases), None) if options.cases is not None else exported_frames(options.data)
+    with run.stage("load"):
+        predictor = FramePredictor(bundle, options.device, threads=options.threads)
+        others = [FramePredictor(bundle, backend=backend, threads=options.threads) for backend in dict.fromkeys(options.also)]
+    run.device = predictor.device
+    with run.stage("tune"):
+        return tune_frames(cases, predictor, frames=frames, split=options.split, others=others, progress=run.progress)
 
 
 @contextmanager

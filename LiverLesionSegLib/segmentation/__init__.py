@@ -13,10 +13,11 @@ from .surface import SurfaceSettings, surface
 from .threshold import ThresholdSettings, apply_threshold
 
 # What stands above imports no heavy package; these are imported on first use, since a model brings torch along.
-_LAZY = {"load_model": "model", "write_bundle": "model", "Predictor": "predictor"}
+_LAZY = {"load_model": "model", "write_bundle": "model", "Predictor": "predictor", "FramePredictor": "frames"}
 
 __all__ = [
     "CropSettings",
+    "FramePredictor",
     "Lesion",
     "Predictor",
     "RegionGrowingSettings",

@@ -7,6 +7,7 @@ so that a plans file cannot import something else or ask for memory without end.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,13 +57,14 @@ def canonical_json(value: Any) -> bytes:
 class Configuration:
     """One configuration of the plans, with what it inherits filled in and checked.
 
-    patch_size and spacing_mm are in the network's axis order (after transpose_forward); spacing_kji_mm is along array axes k, j, i.
+    patch_size and spacing_mm are in the network's axis order (after transpose_forward), two of each where the network sees single slices (2D), else
+    three; spacing_kji_mm, of a 3D one, is along array axes k, j, i.
     """
 
     name: str
     values: Mapping[str, Any]
-    patch_size: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    patch_size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
 
@@ -124,7 +126,7 @@ def _check_architecture(values: Mapping[str, Any], where: str) -> None:
 
 
 def check_configuration(plans: Mapping[str, Any], name: str, where: str) -> Configuration:
-    """The configuration `name` of `plans`. Raises ModelError, naming `where`, when it is not a 3D network that can be built safely."""
+    """The configuration `name` of `plans`. Raises ModelError, naming `where`, when it is not a 2D or 3D network that can be built safely."""
     values = _resolved(plans, name, where)
     _check_architecture(values, where)
     try:
@@ -142,9 +144,9 @@ def check_configuration(plans: Mapping[str, Any], name: str, where: str) -> Conf
         for item in names:
             if item not in allowed:
                 raise ModelError(f"{where}: plans.json asks for {str(item)[:100]!r}, which is none of {', '.join(sorted(allowed))}; plan with those.")
-    if len(patch) != 3 or len(spacing) != 3 or values.get("previous_stage"):
-        raise ModelError(f"{where}: configuration {name!r} is not a single-stage 3D network; train 3d_fullres.")
-    if min(patch) < 1 or patch[0] * patch[1] * patch[2] > _TILE_VOXELS:
+    if len(patch) not in (2, 3) or len(spacing) != len(patch) or values.get("previous_stage"):
+        raise ModelError(f"{where}: configuration {name!r} is not a single-stage 2D or 3D network; train 3d_fullres, or 2d for single frames.")
+    if min(patch) < 1 or math.prod(patch) > _TILE_VOXELS:
         raise ModelError(f"{where}: a patch size of {patch} voxels is not usable; the largest has {_TILE_VOXELS} voxels.")
     if not all(0.05 <= s <= 20 for s in spacing):
         raise ModelError(f"{where}: a spacing of {spacing} mm is not usable; it must lie between 0.05 and 20 mm.")
@@ -153,8 +155,8 @@ def check_configuration(plans: Mapping[str, Any], name: str, where: str) -> Conf
     return Configuration(
         name,
         values,
-        (patch[0], patch[1], patch[2]),
-        (spacing[0], spacing[1], spacing[2]),
+        patch,
+        spacing,
         (forward[0], forward[1], forward[2]),
         (backward[0], backward[1], backward[2]),
     )

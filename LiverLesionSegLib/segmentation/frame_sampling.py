@@ -39,13 +39,11 @@ def pixel_size_mm(calibration: Calibration) -> tuple[float, float]:
 
 def check_frame(image: Any) -> None:
     """Raises InputError unless `image` is one frame of grey levels, (H, W) uint8, of a size that a scanner gives."""
-    shape = getattr(image, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(image, "shape", ()))
     if len(shape) == 3 and shape[-1] in (3, 4):
         raise InputError(f"The frame is {shape[1]} x {shape[0]} pixels in colour; send grey levels (one channel of 8 bits).")
     if len(shape) != 2 or image.dtype != np.uint8:
-        raise InputError(
-            f"The frame is an array of {shape} {getattr(image, 'dtype', 'values')}; give one frame, rows x columns of 8-bit grey levels."
-        )
+        raise InputError(f"The frame is an array of {shape} {getattr(image, 'dtype', 'values')}; give rows x columns of 8-bit grey levels.")
     if not all(SMALLEST_FRAME_PX <= n <= LARGEST_FRAME_PX for n in shape):
         raise InputError(f"The frame is {shape[1]} x {shape[0]} pixels; from {SMALLEST_FRAME_PX} to {LARGEST_FRAME_PX} a side can be used.")
 
@@ -54,9 +52,9 @@ def check_frame(image: Any) -> None:
 class FrameSampler:
     """How frames of one size and one calibration are brought onto a network's pixels; made once, used for every frame.
 
-    frame_shape: (H, W) px; pixel_mm: (x, y) of the frame; network_mm: side of a network pixel. shape: (h, w) of the network's grid, which covers the
-    frame. seen: (h, w) bool, what lies in the clip rectangle and the fan; None without a calibration, where every frame tells its own (black connected
-    to the border). part: rows and columns of the smallest rectangle that holds what is seen.
+    frame_shape: (H, W) px; pixel_mm: (x, y) of the frame; network_mm: side of a network pixel. shape: (h, w) of the network's grid, which covers
+    the frame. seen: (h, w) bool, what lies in the clip rectangle and the fan; None without a calibration, where every frame tells its own (black
+    connected to the border is not seen). part: rows and columns of the smallest rectangle that holds what is seen.
     """
 
     frame_shape: tuple[int, int]
@@ -140,7 +138,7 @@ def frame_sampler(
 
 
 def mask_on_frame(mask: Mask, image_to_reference: FloatArray, sampler: FrameSampler) -> NDArray[np.bool_]:
-    """(h, w) the cut of `mask` with a frame's plane on the network's grid: where the mask's linear interpolation is at least 0.5 and the frame was seen.
+    """(h, w) the cut of `mask` with a frame's plane on the network's grid: where its linear interpolation is at least 0.5, and the frame was seen.
 
     image_to_reference: (4, 4), pixels (column, row, 0) to RAS mm of the mask's frame. Nothing lies beyond the mask's own grid.
     """
@@ -166,8 +164,8 @@ def mask_on_frame(mask: Mask, image_to_reference: FloatArray, sampler: FrameSamp
 
 
 def _area_weights(count: int, own_mm: float, network_mm: float) -> FloatArray:
-    """(n, count) part of each network pixel's length that each frame pixel covers. Where the frame is the coarser one its own pixel's length is taken:
-    the mean over a window one pixel wide is linear interpolation."""
+    """(n, count) part of each network pixel's length that each frame pixel covers. Where the frame is the coarser one its own pixel's length is
+    taken: the mean over a window one pixel wide is linear interpolation."""
     ratio = network_mm / own_mm
     n = max(1, int(np.ceil(count / ratio - 1e-6)))
     centre, half = (np.arange(n) + 0.5) * ratio, max(ratio, 1.0) / 2
@@ -176,6 +174,6 @@ def _area_weights(count: int, own_mm: float, network_mm: float) -> FloatArray:
     return np.asarray(np.clip(overlap, 0, None) / (2 * half))
 
 
-def _extent(used: NDArray[np.bool_]) -> slice:
+def _extent(used: Any) -> slice:
     places = np.nonzero(used)[0]
     return slice(int(places[0]), int(places[-1]) + 1)

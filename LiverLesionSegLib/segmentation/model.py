@@ -72,6 +72,11 @@ class ModelBundle:
         return isinstance(section, dict) and section.get("mode") == "full"
 
     @property
+    def single_frames(self) -> bool:
+        """Whether its network sees single frames (2D) rather than volumes."""
+        return len(self.configuration.patch_size) == 2
+
+    @property
     def takes_box(self) -> bool:
         """Whether it is shown where the box is, as a second channel."""
         return takes_box(self.dataset)
@@ -286,5 +291,9 @@ def _plain_card(model: ModelBundle) -> str:
         f"# {model.dataset.get('name', 'Lesion model')}\n\nNot for clinical use.\n\n"
         f"- model id: `{model.model_id}`\n- configuration: {model.configuration.name}, trained by {model.weights.trainer or 'an unnamed trainer'}\n"
         f"- tile: {patch} voxels of {' x '.join(f'{s:g}' for s in model.configuration.spacing_mm)} mm\n"
-        f"- crop: box + {model.crop_settings.margin_mm:g} mm, {model.crop_settings.spacing_mm:g} mm voxels, fill {model.crop_settings.fill:g}\n"
+        + ("" if model.single_frames else _crop_line(model))
     )
+
+
+def _crop_line(model: ModelBundle) -> str:
+    return f"- crop: box + {model.crop_settings.margin_mm:g} mm, {model.crop_settings.spacing_mm:g} mm voxels, fill {model.crop_settings.fill:g}\n"

@@ -51,6 +51,8 @@ class Predictor:
             raise InputError(f"Backend {backend!r} is not known; choose {' or '.join(BACKENDS)}.")
         if threads is not None and threads < 1:
             raise InputError(f"{threads} threads cannot compute; give at least 1.")
+        if bundle.single_frames:
+            raise ModelError(f"{bundle.folder}: is a model of single frames (2D) for the live image; volumes need a model of crops about a box.")
         started = perf_counter()
         self.bundle = bundle
         self.settings = settings or InferenceSettings()
@@ -81,7 +83,7 @@ class Predictor:
         """
         _check_crop(crop, self.bundle)
         seconds = {}
-        with _torch_threads(self.threads):
+        with torch_threads(self.threads):
             stop_if_cancelled(cancelled)
             report(progress, 0.0, "Preparing the crop")
             started = perf_counter()
@@ -218,7 +220,7 @@ def _check_crop(crop: Crop, bundle: ModelBundle) -> None:
 
 
 @contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
+def torch_threads(threads: int | None) -> Iterator[None]:
     """Sets torch's number of threads for the block alone."""
     if threads is None:
         yield

@@ -7,6 +7,7 @@ from .card import model_card
 from .curve import draw_curve, epochs_done, read_curve
 from .dataset import TrainingCase, dataset_name, write_dataset
 from .export import ExportSettings, export_cases
+from .frame_tuning import exported_frames, tune_frames
 from .frames import FrameExportSettings, export_frames
 from .nnunet import TrainSettings, Workplace, begun, prepare, prepare_once, results_folder, train, workplace_for
 from .tuning import Tuned, exported_cases, tune
@@ -25,6 +26,7 @@ __all__ = [
     "export_cases",
     "export_frames",
     "exported_cases",
+    "exported_frames",
     "model_card",
     "prepare",
     "prepare_once",
@@ -33,6 +35,7 @@ __all__ = [
     "results_folder",
     "train",
     "tune",
+    "tune_frames",
     "workplace_for",
     "write_dataset",
 ]

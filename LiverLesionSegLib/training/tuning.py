@@ -138,7 +138,7 @@ def tune(
     least = least_share(with_lesion)
     threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names, least)
     report(progress, 1.0, "tuned")
-    details = _details(best, curves) | _nothing(with_lesion, without, least) | ({"largest_difference": differences} if differences else {})
+    details = curve_details(best, curves) | _nothing(with_lesion, without, least) | ({"largest_difference": differences} if differences else {})
     return Tuned(threshold, best, curves, details, tuple(path for path, worst in differences.items() if worst <= AGREEMENT))
 
 
@@ -164,7 +164,8 @@ def _nothing(with_lesion: FloatArray, without: FloatArray, least: float) -> dict
     }
 
 
-def _details(best: BestF1, curves: VoxelCurves) -> dict[str, Any]:
+def curve_details(best: BestF1, curves: VoxelCurves) -> dict[str, Any]:
+    """What is kept beside a threshold: F1, precision, recall, the areas and some points of the curve, as JSON values."""
     precision, recall, thresholds = curves.precision_recall()
     # Evenly along the recall, so that the curve's shape is kept in few points.
     steps = np.searchsorted(recall, np.linspace(recall[0], recall[-1], CURVE_POINTS))
