@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..segmentation.frame_sampling import pixel_size_mm
 from ..types import Calibration, FloatArray
 from .contours import LiveLesion, lesions_in
 from .fusion import FusionSettings, PoseFusion
-from .likelihood import LikelihoodSource, checked, insonified, network_to_image, pixel_mm_of
+from .likelihood import LikelihoodSource, checked, insonified, network_to_image
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class FrameAnalyser:
         self.settings = settings or LiveSettings()
         self.calibration = calibration
         self._source = source
-        self._pixel_mm = pixel_mm_of(calibration)
+        self._pixel_mm = pixel_size_mm(calibration)
         self._fusion = PoseFusion(self.settings.fusion)
         self._inside: tuple[tuple[object, ...], NDArray[np.bool_]] | None = None
         self._model_id = ""
@@ -71,7 +72,7 @@ class FrameAnalyser:
         Raises InputError (and its kinds) for a frame that the network cannot take, or an answer of it that cannot be.
         """
         begun = time.perf_counter()
-        answer = self._source.predict(image, self._pixel_mm)
+        answer = self._source.predict(image, self._pixel_mm, calibration=self.calibration)
         own = checked(answer.array)
         if answer.model_id != self._model_id:
             self.reset()
@@ -92,5 +93,5 @@ class FrameAnalyser:
     def _insonified(self, shape: tuple[int, ...], network_mm: float, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
         key = (shape, network_mm, image_shape)
         if self._inside is None or self._inside[0] != key:
-            self._inside = key, insonified((shape[0], shape[1]), network_mm, (image_shape[0], image_shape[1]), self.calibration)
+            self._inside = key, insonified(shape, network_mm, image_shape, self.calibration)
         return self._inside[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..progress import IsCancelled, Progress, part_of, report, stop_if_cancelled
 from ..reconstruction import HoleFillingSettings, Reconstruction, ReconstructionSettings, reconstruct
+from ..segmentation.frame_sampling import pixel_size_mm
 from ..sweep import frame_poses
 from ..types import Calibration, Fan, FloatArray, Sweep, read_only
-from .likelihood import LikelihoodSource, checked, insonified, network_to_image, pixel_mm_of
+from .likelihood import LikelihoodSource, checked, insonified, network_to_image
 
 CERTAIN = 255
 """The grey level of probability 1."""
@@ -49,10 +51,8 @@ def sweep_likelihood(
 
     Raises SweepError without a usable frame, InputError for frames that the network cannot take, ModelError for an answer that cannot be, Cancelled.
     """
-    import time
-
     usable = frame_poses(sweep, calibration).usable
-    pixel_mm = pixel_mm_of(calibration)
+    pixel_mm = pixel_size_mm(calibration)
     images: NDArray[np.uint8] | None = None
     network_mm, model_id, inside = 0.0, "", np.zeros((0, 0), dtype=bool)
     begun = time.perf_counter()
@@ -60,12 +60,12 @@ def sweep_likelihood(
     for done, number in enumerate(numbers):
         stop_if_cancelled(cancelled)
         report(progress, done / len(numbers), f"segmenting frame {done + 1} of {len(numbers)}")
-        answer = source.predict(sweep.images[number], pixel_mm)
+        answer = source.predict(sweep.images[number], pixel_mm, calibration=calibration)
         likelihood = checked(answer.array)
         if images is None:
             images = np.zeros((len(sweep), *likelihood.shape), dtype=np.uint8)
             network_mm, model_id = answer.pixel_mm, answer.model_id
-            inside = insonified((likelihood.shape[0], likelihood.shape[1]), network_mm, (sweep.images.shape[1], sweep.images.shape[2]), calibration)
+            inside = insonified(likelihood.shape, network_mm, sweep.images.shape[1:], calibration)
         if likelihood.shape != images.shape[1:] or answer.pixel_mm != network_mm or answer.model_id != model_id:
             raise ModelError(f"The network answered frame {number} on other pixels, or is another one, than for the first; load the model again.")
         images[number] = np.where(inside, np.rint(likelihood * CERTAIN), 0).astype(np.uint8)
@@ -79,7 +79,7 @@ def network_calibration(calibration: Calibration, network_mm: float) -> Calibrat
     A fan is a sector of pixels. On frame pixels that are not square it would be none on the network's: it is left out then, and what lies outside
     of it counts as seen, with the likelihood 0 that `sweep_likelihood` gives it.
     """
-    pixel_mm = pixel_mm_of(calibration)
+    pixel_mm = pixel_size_mm(calibration)
     to_image = network_to_image(network_mm, pixel_mm)
     clip = None
     if calibration.clip_px is not None:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, SweepError
-from ..reconstruction import pixel_spans
+from ..errors import ModelError
+from ..segmentation.frame_sampling import frame_sampler, pixel_size_mm
 from ..types import Calibration, FloatArray, read_only
 
 
@@ -32,8 +32,11 @@ class FrameLikelihood(Protocol):
 class LikelihoodSource(Protocol):
     """What turns a frame into a likelihood: a network here, one in another process, or a rule."""
 
-    def predict(self, image: NDArray[np.uint8], pixel_mm: tuple[float, float]) -> FrameLikelihood:
-        """Of an (H, W) uint8 frame in MF orientation with pixels of (x, y) mm. Raises InputError for a frame that it cannot take."""
+    def predict(self, image: NDArray[np.uint8], pixel_mm: tuple[float, float], *, calibration: Calibration | None = None) -> FrameLikelihood:
+        """Of an (H, W) uint8 frame in MF orientation with pixels of (x, y) mm. calibration: whose clip rectangle and fan say what is ultrasound.
+
+        Raises InputError (and its kinds) for a frame that it cannot take.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +63,6 @@ def checked(array: Any) -> NDArray[np.float32]:
     return read_only(values, np.float32)
 
 
-def pixel_mm_of(calibration: Calibration) -> tuple[float, float]:
-    """(x, y) size of the frame's pixels, mm."""
-    x, y = np.linalg.norm(calibration.image_to_probe[:3, :2], axis=0)
-    return float(x), float(y)
-
-
 def network_to_image(network_mm: float, pixel_mm: tuple[float, float]) -> FloatArray:
     """(4, 4): network pixel (column, row, 0) to frame pixel (column, row, 0); the outer edges of both pixel lattices coincide, not the centres."""
     matrix = np.eye(4)
@@ -75,22 +72,15 @@ def network_to_image(network_mm: float, pixel_mm: tuple[float, float]) -> FloatA
     return matrix
 
 
-def insonified(shape: tuple[int, int], network_mm: float, image_shape: tuple[int, int], calibration: Calibration) -> NDArray[np.bool_]:
-    """(h, w) True for those network pixels whose centres lie in the frame's clip rectangle and fan. image_shape: (H, W) of the frame.
+def insonified(shape: tuple[int, ...], network_mm: float, image_shape: tuple[int, ...], calibration: Calibration) -> NDArray[np.bool_]:
+    """(h, w) True for those pixels of a network's answer of `shape` that show ultrasound. image_shape: (H, W) of the frame.
 
-    Raises SweepError where the network's pixels cannot be this frame's, CalibrationError when no pixel counts.
+    Raises ModelError where such an answer cannot be this frame's, CalibrationError when no pixel counts.
     """
-    pixel_mm = pixel_mm_of(calibration)
-    covered = np.array(shape) * network_mm / (np.array(image_shape) * pixel_mm[::-1])
-    if (np.abs(covered - 1) > 0.25).any():
-        raise SweepError(
-            f"{calibration.source or 'calibration'}: the network saw {shape[1] * network_mm:.0f} x {shape[0] * network_mm:.0f} mm "
-            f"but the frames are {image_shape[1] * pixel_mm[0]:.0f} x {image_shape[0] * pixel_mm[1]:.0f} mm; give the configuration of this probe."
+    sampler = frame_sampler((image_shape[0], image_shape[1]), pixel_size_mm(calibration), network_mm, calibration)
+    if sampler.shape != shape or sampler.seen is None:
+        raise ModelError(
+            f"The network answered with {shape[1]} x {shape[0]} pixels of {network_mm:g} mm, which is another size than the frame's; "
+            "choose another model, or give the configuration of this probe."
         )
-    rows, columns = pixel_spans(image_shape, calibration).coordinates()
-    counts = np.zeros(image_shape, dtype=bool)
-    counts[rows, columns] = True
-    matrix = network_to_image(network_mm, pixel_mm)
-    row = np.clip(np.rint(np.arange(shape[0]) * matrix[1, 1] + matrix[1, 3]), 0, image_shape[0] - 1).astype(int)
-    column = np.clip(np.rint(np.arange(shape[1]) * matrix[0, 0] + matrix[0, 3]), 0, image_shape[1] - 1).astype(int)
-    return counts[row[:, None], column[None, :]]
+    return sampler.seen

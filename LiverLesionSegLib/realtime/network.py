@@ -30,7 +30,9 @@ class FrameNetwork:
 
 
 def open_frame_network(folder: Path, device: str = "cpu", *, threads: int = 2, backend: str = "torch") -> FrameNetwork:
-    """Load the network of single frames in `folder`. Raises ModelError when there is none, or it is one of volumes; InputError for the device."""
+    """Load the network of single frames in `folder`. Raises ModelError when there is none, it is one of volumes, or its threshold was
+    tuned for another way of running it; InputError for the device.
+    """
     from ..segmentation import load_model
     from ..segmentation.frames import FramePredictor
 
@@ -40,5 +42,5 @@ def open_frame_network(folder: Path, device: str = "cpu", *, threads: int = 2, b
         raise ModelError(f"{missing}; give the folder of one that was trained on frames.")
     bundle = load_model(folder)
     source = FramePredictor(bundle, device, threads=threads, backend=backend)
-    threshold = bundle.threshold
-    return FrameNetwork(source, bundle.model_id, threshold.value if threshold is not None else PLAIN_THRESHOLD, threshold is not None, device)
+    tuned = bundle.threshold_for(source.inference_path) if bundle.threshold is not None else None
+    return FrameNetwork(source, bundle.model_id, tuned.value if tuned is not None else PLAIN_THRESHOLD, tuned is not None, source.device)

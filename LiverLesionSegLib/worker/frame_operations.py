@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Calibration, Fan
+
 if TYPE_CHECKING:
     from ..realtime.network import FrameNetwork
     from .operations import Stages
@@ -37,15 +39,21 @@ class FrameOperations:
         at: Stages,
         image: NDArray[np.uint8],
         pixel_mm: Sequence[float],
+        clip_px: Sequence[int] | None = None,
+        fan: Sequence[float] | None = None,
         folder: str | None = None,
         device: str = "cpu",
         threads: int = 2,
         backend: str = "torch",
     ) -> dict[str, Any]:
-        """The likelihood of an (H, W) uint8 frame with pixels of (x, y) mm; the network is loaded where it is not yet."""
+        """The likelihood of an (H, W) uint8 frame with pixels of (x, y) mm; the network is loaded where it is not yet.
+
+        clip_px, fan: as a `Calibration` has them, the fan's six numbers in a row.
+        """
         network = self._frames(at, folder, device, threads, backend)
+        x, y = (float(mm) for mm in pixel_mm)
         with at.stage("predict"):
-            answer = network.source.predict(np.asarray(image), (float(pixel_mm[0]), float(pixel_mm[1])))
+            answer = network.source.predict(np.asarray(image), (x, y), calibration=_view(x, y, clip_px, fan))
         return {"array": np.asarray(answer.array), "pixel_mm": float(answer.pixel_mm), "model_id": answer.model_id, "seconds": at.seconds}
 
     def propose(
@@ -93,3 +101,10 @@ class FrameOperations:
                 place = Path(folder) if folder is not None else DEFAULT_FRAMES_MODEL
                 self._network = wanted, open_frame_network(place, device, threads=threads, backend=backend)
         return self._network[1]
+
+
+def _view(x: float, y: float, clip_px: Sequence[int] | None, fan: Sequence[float] | None) -> Calibration:
+    """A calibration that says what of a frame is ultrasound, and no more."""
+    sector = None if fan is None else Fan((fan[0], fan[1]), (fan[2], fan[3]), (fan[4], fan[5]))
+    clip = None if clip_px is None else (clip_px[0], clip_px[1], clip_px[2], clip_px[3])
+    return Calibration(np.diag([x, y, 1.0, 1.0]), clip, sector)

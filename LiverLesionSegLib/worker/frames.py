@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..realtime.likelihood import Likelihood
+from ..types import Calibration
 from .client import Worker
 
 
@@ -26,8 +27,11 @@ class WorkerFrames:
         """Load it now rather than with the first frame; waits. model_id, threshold, tuned (whether the threshold is), device, seconds."""
         return self._worker.request("load_frames", self._network).wait()
 
-    def predict(self, image: NDArray[np.uint8], pixel_mm: tuple[float, float]) -> Likelihood:
-        """The likelihood of an (H, W) uint8 frame with pixels of (x, y) mm."""
-        asked = {"image": np.ascontiguousarray(image), "pixel_mm": list(pixel_mm), **self._network}
+    def predict(self, image: NDArray[np.uint8], pixel_mm: tuple[float, float], *, calibration: Calibration | None = None) -> Likelihood:
+        """The likelihood of an (H, W) uint8 frame with pixels of (x, y) mm. calibration: whose clip rectangle and fan say what is ultrasound."""
+        asked: dict[str, Any] = {"image": np.ascontiguousarray(image), "pixel_mm": list(pixel_mm), **self._network}
+        if calibration is not None:
+            fan = calibration.fan
+            asked |= {"clip_px": calibration.clip_px, "fan": None if fan is None else [*fan.origin_px, *fan.angles_deg, *fan.radii_px]}
         answer = self._worker.request("frame", asked).wait()
         return Likelihood(answer["array"], float(answer["pixel_mm"]), str(answer["model_id"]))

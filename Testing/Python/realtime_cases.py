@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from LiverLesionSegLib.acquisition import TrackedFrame
 from LiverLesionSegLib.errors import SweepError
 from LiverLesionSegLib.geometry import transform_points
-from LiverLesionSegLib.realtime.likelihood import Likelihood, network_to_image
+from LiverLesionSegLib.realtime.likelihood import Likelihood, insonified, network_to_image
 from LiverLesionSegLib.types import Calibration, Fan, Sweep
 
 SHAPE = (100, 120)
@@ -63,14 +63,17 @@ class GreyLevels:
     def __init__(self, network_mm: float = NETWORK_MM, shape: tuple[int, int] = SHAPE) -> None:
         self.network_mm, self.shape, self.calls = network_mm, shape, 0
 
-    def predict(self, image: np.ndarray, pixel_mm: tuple[float, float]) -> Likelihood:
+    def predict(self, image: np.ndarray, pixel_mm: tuple[float, float], *, calibration: Calibration | None = None) -> Likelihood:
         self.calls += 1
+        self.seen_by = calibration
         if image.shape != self.shape:
             raise SweepError(f"The frame is {image.shape} pixels, but the network was made for {self.shape}; set the depth of the scanner back.")
         to_image = network_to_image(self.network_mm, pixel_mm)
         h, w = (round(n * p / self.network_mm) for n, p in zip(image.shape, pixel_mm[::-1], strict=True))
         rows, columns = np.arange(h) * to_image[1, 1] + to_image[1, 3], np.arange(w) * to_image[0, 0] + to_image[0, 3]
         sampled = map_coordinates(image.astype(np.float32), np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
+        if calibration is not None:
+            sampled[~insonified(sampled.shape, self.network_mm, image.shape, calibration)] = 0
         return Likelihood((sampled / 255).astype(np.float32), self.network_mm, "grey")
 
 

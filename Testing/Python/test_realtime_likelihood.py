@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from realtime_cases import NETWORK_MM, PIXEL_MM, SHAPE, Ball, GreyLevels, a_calibration, a_sweep, image_pose, slice_of
 from reconstruction_cases import a_rotation
 
-from LiverLesionSegLib.errors import Cancelled, ModelError, SweepError
+from LiverLesionSegLib.errors import Cancelled, ModelError
 from LiverLesionSegLib.geometry import between_planes, transform_points
 from LiverLesionSegLib.realtime import Likelihood, SweepLikelihood, likelihood_volume, sweep_likelihood
 from LiverLesionSegLib.realtime.compounding import network_calibration
@@ -85,7 +85,7 @@ def test_the_insonified_part_on_network_pixels() -> None:
     again[rows, columns] = True
     assert 0.4 < inside.mean() < 0.95
     assert (inside != again).mean() < 0.03  # but for pixels on the border
-    with pytest.raises(SweepError, match="configuration of this probe"):
+    with pytest.raises(ModelError, match="configuration of this probe"):
         insonified((50, 120), NETWORK_MM, SHAPE, calibration)
 
 
@@ -107,7 +107,7 @@ def test_likelihood_volume_is_the_ball() -> None:
     sweep = a_sweep(images, poses, calibration, [n != 20 for n in range(len(images))])
     source = GreyLevels()
     likelihood = sweep_likelihood(sweep, calibration, source)
-    assert source.calls == len(sweep) - 1 and not likelihood.images[20].any() and not likelihood.predicted[20]
+    assert source.seen_by is calibration and source.calls == len(sweep) - 1 and not likelihood.images[20].any() and not likelihood.predicted[20]
     volume = likelihood_volume(sweep, calibration, likelihood).volume
     assert np.allclose(volume.grid.spacing_mm, 1.0)
     k, j, i = np.indices(volume.grid.shape)

@@ -26,12 +26,12 @@ class Gate(GreyLevels):
         self.entered, self.open = threading.Semaphore(0), threading.Semaphore(0)
         self.errors: list[Exception] = []
 
-    def predict(self, image, pixel_mm):
+    def predict(self, image, pixel_mm, *, calibration=None):
         self.entered.release()
         assert self.open.acquire(timeout=60)
         if self.errors:
             raise self.errors.pop(0)
-        return super().predict(image, pixel_mm)
+        return super().predict(image, pixel_mm, calibration=calibration)
 
 
 class Clock:
@@ -111,7 +111,7 @@ def test_a_stopped_request_drops_its_frame_and_a_reset_its_result() -> None:
 
 def test_a_defect_is_said_and_nobody_waits_for_it(recwarn: pytest.WarningsRecorder) -> None:
     class Broken:
-        def predict(self, image, pixel_mm):
+        def predict(self, image, pixel_mm, *, calibration=None):
             raise ZeroDivisionError
 
     hook, threading.excepthook = threading.excepthook, lambda _: None

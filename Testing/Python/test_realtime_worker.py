@@ -14,7 +14,7 @@ from worker_cases import PATIENCE_S, a_box, a_volume, site_package, started, unt
 from LiverLesionSegLib.errors import Cancelled, SweepError, WorkerError
 from LiverLesionSegLib.realtime import LiveSegmenter, LiveSettings
 from LiverLesionSegLib.sweep import write_sweep
-from LiverLesionSegLib.types import Box
+from LiverLesionSegLib.types import Box, Fan
 from LiverLesionSegLib.worker import Worker, WorkerFrames, WorkerSettings
 
 BALL = Ball((6.0, 3.0, -4.0), 8.0)
@@ -48,6 +48,10 @@ def test_the_same_as_here(worker: Worker) -> None:
     assert (loaded["model_id"], loaded["threshold"], loaded["tuned"]) == ("grey", 0.4, True)
     here, there = GreyLevels().predict(IMAGE, (0.5, 0.5)), frames.predict(IMAGE, (0.5, 0.5))
     assert np.array_equal(here.array, there.array) and there.pixel_mm == here.pixel_mm and there.model_id == "grey"
+    view = a_calibration(Fan((60.0, -40.0), (-30.0, 30.0), (50.0, 110.0)), (40, 6, 60, 60))
+    there = frames.predict(IMAGE, (0.5, 0.5), calibration=view)
+    assert np.array_equal(GreyLevels().predict(IMAGE, (0.5, 0.5), calibration=view).array, there.array)
+    assert 0 < np.count_nonzero(there.array) < np.count_nonzero(here.array)
     with pytest.raises(SweepError, match="set the depth of the scanner back"):
         frames.predict(IMAGE[:50], (0.5, 0.5))
     assert not [event for event in worker.poll() if event.kind == "result"]  # no array of a frame is kept for whoever polls
