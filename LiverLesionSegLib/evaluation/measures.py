@@ -48,19 +48,22 @@ _TRUTH_EMPTY = "The truth is empty."
 _DISTANCES = ("hd_mm", "hd95_mm", "assd_mm")
 
 
-def measures_of(mask: Mask, truth: Mask, *, within: NDArray[np.bool_] | None = None) -> tuple[dict[str, float], dict[str, str]]:
+def measures_of(
+    mask: Mask, truth: Mask, *, within: NDArray[np.bool_] | None = None, in_plane: bool = False
+) -> tuple[dict[str, float], dict[str, str]]:
     """(measures, undefined): every key of `results.MEASURES` but seconds, NaN where undefined, and for each of those one sentence why.
 
     Definitions are in `metrics` and `surface_distances`. Where one of the two is empty, Dice, IoU, volumetric similarity
     and surface Dice are 0 by definition; distances are undefined, as is what is relative to the empty one.
-    within: (K, J, I) bool, the voxels that count, or None for all; both masks are cut to it. Raises VolumeError when the grids or shapes differ.
+    within: (K, J, I) bool, the voxels that count, or None for all; both masks are cut to it.
+    in_plane: of single slices (one along k), whose surface is their outline. Raises VolumeError when the grids or shapes differ.
     """
     if within is not None:
         if within.shape != truth.grid.shape:
             raise VolumeError(f"The part that counts is {within.shape} but the truth {truth.grid.shape} (K, J, I); give both on one grid.")
         mask, truth = (Mask(one.array & within, one.grid) for one in (mask, truth))
     found = overlap(mask, truth)
-    distances = distances_between(mask.array, truth.array, spacing_kji_mm(truth.grid))
+    distances = distances_between(mask.array, truth.array, spacing_kji_mm(truth.grid), (1, 2) if in_plane else (0, 1, 2))
     measures = {
         "dice": found.dice,
         "iou": found.iou,

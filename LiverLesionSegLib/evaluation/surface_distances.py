@@ -1,8 +1,8 @@
 """Distances between the surfaces of a mask and of the truth: Hausdorff, its 95th percentile, mean symmetric distance, surface Dice.
 
 Definitions, which are those of MONAI's metrics (1.6, without subvoxels):
-- a surface voxel is a voxel of the mask with at least one of its six face neighbours outside it; beyond the array is outside; of an image that is one
-  voxel thick along an axis, neighbours along that axis do not count: its surface is the outline in the plane;
+- a surface voxel is a voxel of the mask with at least one of its six face neighbours outside it; beyond the array is outside;
+  of a single slice, where it is asked for, the neighbours in the plane alone count, so that its surface is its outline;
 - a distance is the Euclidean one, mm, from a surface voxel's centre to the nearest centre of a surface voxel of the other mask, exact;
 - HD is the largest distance of either surface from the other; HD95 the larger of the two 95th percentiles (linear between ranks);
 - ASSD is the mean over both surfaces' distances taken together;
@@ -72,10 +72,10 @@ def surface_distances(mask: Mask, truth: Mask) -> SurfaceDistances:
     return distances_between(mask.array, truth.array, spacing_kji_mm(mask.grid))
 
 
-def distances_between(mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: FloatArray) -> SurfaceDistances:
-    """As `surface_distances`, of two (K, J, I) bool arrays with voxels of `spacing_mm` (3,) along k, j, i."""
+def distances_between(mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_mm: FloatArray, axes: Sequence[int] = (0, 1, 2)) -> SurfaceDistances:
+    """As `surface_distances`, of two (K, J, I) bool arrays with voxels of `spacing_mm` (3,) along k, j, i; axes: along which neighbours count."""
     part = used_part(mask, truth)
-    surfaces = [surface_voxels(array[part], [axis for axis in range(3) if mask.shape[axis] > 1]) for array in (mask, truth)]
+    surfaces = [surface_voxels(array[part], axes) for array in (mask, truth)]
     counts = [int(np.count_nonzero(surface)) for surface in surfaces]
     if not all(counts):
         return SurfaceDistances(*(np.full(count, math.inf) for count in counts))
