@@ -194,8 +194,8 @@ def _blocks(result: CtReport, source: CtSource, settings: CtReportSettings, char
         ),
         Paragraph(
             "A tumour is a part of the label whose voxels touch. Its diameter is that of the ball of its volume, its length the largest distance "
-            "between two points of it. The liver includes its tumours; distances are between centres of surface voxels, 0 where a tumour reaches the liver's "
-            "outer surface." + (f" Parts below {settings.smallest_ml:g} mL are not counted." if settings.smallest_ml else "")
+            "between two points of it. The liver includes its tumours; distances are between centres of surface voxels, 0 where a tumour reaches the "
+            "liver's outer surface." + (f" Parts below {settings.smallest_ml:g} mL are not counted." if settings.smallest_ml else "")
         ),
         Heading("Cases"),
         _table(CASE_COLUMNS, _case_rows(result.cases), "Every case. A dash is a figure that does not exist."),

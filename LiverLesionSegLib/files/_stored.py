@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -10,14 +12,19 @@ from ..errors import VolumeError
 
 HEADER_LIMIT = 1 << 20
 CHUNK = 1 << 20
+_NIFTI_HEADER = 540
 
 
 def check_stored(path: Path, declared_bytes: int) -> None:
     """Raise VolumeError when an NRRD or MetaImage file holds fewer or more bytes of voxels than declared, or takes them from elsewhere.
 
-    Compressed voxels are inflated piece by piece and thrown away, at most one piece beyond what is declared. Other formats pass.
+    Compressed voxels are inflated piece by piece and thrown away, at most one piece beyond what is declared. A NIfTI file must hold as many as its
+    own header says, which may be fewer bytes than voxels have once they are scaled. Other formats pass.
     """
     name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        _check_nifti(path)
+        return
     if not name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         return
     with path.open("rb") as stream:
@@ -43,6 +50,34 @@ def check_stored(path: Path, declared_bytes: int) -> None:
     if stored != declared_bytes:
         what = "fewer" if stored < declared_bytes else "more"
         raise VolumeError(f"{path}: holds {what} bytes of voxels than its header declares ({declared_bytes}), it is damaged; copy it again.")
+
+
+def _check_nifti(path: Path) -> None:
+    """The reader fills what is missing of a NIfTI file with zeros and says nothing. Fields: NIfTI-1 and NIfTI-2 headers, nifti.nimh.nih.gov."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        first = stream.read(4096)
+        header = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(first, _NIFTI_HEADER) if packed else first
+        stream.seek(0)
+        needed = _nifti_bytes(header)
+        stored = _inflated(stream, needed, zlib.MAX_WBITS | 16) if packed else path.stat().st_size
+    if stored < needed:
+        raise VolumeError(f"{path}: holds fewer bytes of voxels than its header declares ({needed}), it is damaged; copy it again.")
+
+
+def _nifti_bytes(header: bytes) -> int:
+    """How long a NIfTI file with this header must be; 0 for one of another kind, which the reader judges."""
+    for order in "<>":
+        for size, layout, dim_at, bits_at, offset_at, offset in ((348, "h", 40, 72, 108, "f"), (540, "q", 16, 14, 168, "q")):
+            if len(header) < size or struct.unpack_from(f"{order}i", header)[0] != size:
+                continue
+            count, *extent = struct.unpack_from(f"{order}8{layout}", header, dim_at)
+            bits, start = struct.unpack_from(f"{order}h", header, bits_at)[0], struct.unpack_from(f"{order}{offset}", header, offset_at)[0]
+            if not 0 < count <= 7 or not 0 <= start < 1 << 40:
+                return 0
+            return int(start) + math.prod(max(n, 0) for n in extent[:count]) * bits // 8
+    return 0
 
 
 def _fields(stream: BinaryIO, last: str | None) -> dict[str, str]:
