@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .run import Run
 
-LARGEST_MB = 15
+LARGEST_MB, LARGEST_FRAMES_MB = 15, 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +26,9 @@ def run(options: argparse.Namespace, run: Run) -> int:
 
     from ..segmentation import load_model, write_bundle
     from ..training import model_card, results_folder
-    from ..training.card import DEFAULT_CARD, shipped_dataset
+    from ..training.card import shipped_dataset
 
-    template = DEFAULT_CARD if options.card is None else _text(options.card)
+    template = "" if options.card is None else _text(options.card)
     table = "" if options.table is None else _text(options.table)
     folder = results_folder(options.results)
     with run.stage("load"):
@@ -36,7 +36,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     card = model_card(model, folder, template=template, table=table)
     with run.stage("write"):
         shipped = replace(model, dataset=shipped_dataset(model.dataset))
-        write_bundle(options.output, shipped, card_text=card, largest_bytes=LARGEST_MB * 10**6)
+        largest = LARGEST_FRAMES_MB if model.single_frames else LARGEST_MB
+        write_bundle(options.output, shipped, card_text=card, largest_bytes=largest * 10**6)
     size = sum(path.stat().st_size for path in options.output.iterdir()) / 1e6
     run.output("bundle", options.output)
     threshold = None if model.threshold is None else model.threshold.value

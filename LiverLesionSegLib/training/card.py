@@ -40,10 +40,26 @@ Model id `{model_id}`
 - Probes, presets and livers unlike those of the training data; look at every outline before relying on it.
 """
 
+FRAMES_CARD = (
+    """# {name}
 
-def model_card(model: ModelBundle, results: Path, *, template: str = DEFAULT_CARD, table: str = "") -> str:
+Finds focal liver lesions in single frames of intraoperative ultrasound, for the live image and to propose where a lesion is. Research software, **not
+for clinical use**: it is not a medical device and was not tested on patients unless the results below say so.
+"""
+    + DEFAULT_CARD[DEFAULT_CARD.index("\nModel id") : DEFAULT_CARD.index("- What the sweep")]
+    + """- A frame is looked at alone: vessels cut across look like small lesions.
+- No proposal does not mean no lesion.
+- Neighbouring lesions may come out as one.
+- Probes, depths, presets and livers unlike those of the training data; look at every outline before relying on it.
+"""
+).replace(" or outlined by the box", "")
+"""The card of a model of single frames."""
+
+
+def model_card(model: ModelBundle, results: Path, *, template: str = "", table: str = "") -> str:
     """The card of `model` from the records in its results folder; {data}, {recipe}, {compute}, {threshold}, {results}, {model_id} and {name} in
-    `template` are filled in. table: results as Markdown."""
+    `template` (without one: that of crops or of frames) are filled in. table: results as Markdown."""
+    template = template or (FRAMES_CARD if model.single_frames else DEFAULT_CARD)
     values = {
         "name": str(model.dataset.get("name", "Lesion model")),
         "model_id": model.model_id,
@@ -78,6 +94,13 @@ def _data(model: ModelBundle) -> str:
         own = [image for image in images if image.get("split") == split]
         if own:
             lines.append(f"- {split}: {len({image['case'] for image in own})} cases, {len(own)} images")
+    if model.single_frames:
+        frames = section.get("frames", {})
+        shallow, deep = frames.get("depth_mm", (0, 0))
+        lines.append(
+            f"- images: single frames, {model.configuration.spacing_mm[0]:g} mm pixels, {shallow:g} to {deep:g} mm deep, outside of the fan 0"
+        )
+        return "\n".join(lines)
     crop = model.crop_settings
     lines.append(f"- images: {section.get('mode', 'crop')}, margin {crop.margin_mm:g} mm, {crop.spacing_mm:g} mm voxels, unseen voxels {crop.fill:g}")
     return "\n".join(lines)
@@ -104,10 +127,10 @@ def _threshold(model: ModelBundle) -> str:
 def _recipe(model: ModelBundle) -> str:
     kwargs = model.configuration.values["architecture"]["arch_kwargs"]
     network = str(model.configuration.values["architecture"]["network_class_name"]).rsplit(".", 1)[-1]
-    patch = " x ".join(map(str, model.configuration.patch_size))
+    patch = " x ".join(map(str, model.configuration.patch_size)) + (" pixels" if model.single_frames else " voxels")
     return (
         f"nnU-Net, plans `{model.plans.get('plans_name')}`, trainer `{model.weights.trainer or 'unnamed'}`. {network}, features "
-        f"{json.dumps(kwargs.get('features_per_stage'))}, tile {patch} voxels, batch {model.configuration.values.get('batch_size')}."
+        f"{json.dumps(kwargs.get('features_per_stage'))}, tile {patch}, batch {model.configuration.values.get('batch_size')}."
     )
 
 

@@ -113,7 +113,8 @@ def prepare(
     """Plans and preprocesses the raw data set `dataset`; returns the plans, nnU-Net's own with the configuration of `plans_file` put in.
 
     plans_file: JSON with `plans_name`, `configuration` (values of nnU-Net's own to replace), `configuration_name` (2d, or without it 3d_fullres),
-    `plans` (other values of the plans), and `note`, why. Raises InputError for a missing data set or plans file, ModelError when nnU-Net fails, Cancelled.
+    `plans` (other values of the plans), and `note`, why. Raises InputError for a missing data set or plans file, or a plan of volumes for frames and
+    the other way round, ModelError when nnU-Net fails, Cancelled.
     """
     raw = workplace.raw / dataset
     if not (raw / "dataset.json").is_file():
