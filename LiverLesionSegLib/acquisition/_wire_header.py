@@ -81,7 +81,11 @@ def unpack_header(data: Buffer, largest_body: int = LARGEST_BODY) -> Header:
         raise FramingError("type name", f"{name!r} is no message type; the stream is out of step or no OpenIGTLink.")
     if body_size > largest_body:
         raise FramingError("body size", f"{body_size} bytes declared, at most {largest_body} accepted.")
-    return Header(version, name.decode("ascii"), device.split(b"\0", 1)[0], timestamp / 4294967296, body_size, crc)
+    device = device.split(b"\0", 1)[0]
+    if any(byte < 32 for byte in device):
+        # The CRC of zeros is zero: what is left of a header and a piece of the next one can look like a short message of zeros.
+        raise FramingError("device name", f"{device!r} holds control characters; the stream is out of step or no OpenIGTLink.")
+    return Header(version, name.decode("ascii"), device, timestamp / 4294967296, body_size, crc)
 
 
 def pack_header(version: int, kind: str, device: str, timestamp: float, body: Buffer) -> bytes:
@@ -91,6 +95,8 @@ def pack_header(version: int, kind: str, device: str, timestamp: float, body: Bu
     if not 0 <= timestamp < 4294967295.5:
         raise ContentError("time stamp", f"{timestamp} s is not between 0 and 2^32; send 0 where there is none.")
     name = device.encode("utf-8")
+    if any(byte < 32 for byte in name):
+        raise ContentError("device name", f"{device!r} holds control characters; give it a plain name.")
     while len(name) > NAME_SIZE:
         device = device[:-1]
         name = device.encode("utf-8")

@@ -88,6 +88,10 @@ FRAMING = {
     "size 2^40": (sends(FIRST, cut_header(1 << 40), AFTER), "body size"),
     "size 2^63": (sends(FIRST, cut_header(1 << 63), AFTER), "body size"),
     "header version 99": (sends(FIRST, raw("TRANSFORM", BODY_48, version=99), AFTER), "header version"),
+    "pieces of two headers, with the CRC of a zero": (
+        sends(FIRST, b"\x00\x01RTS_TDATA\0\0\0" + b"\x01IMAGE".ljust(28, b"\0") + b"\0\0\0\0\0\0\0\x01" + bytes(9), AFTER),
+        "device name",
+    ),
     "type name of junk": (sends(FIRST, b"\x00\x01\x90\x91" + bytes(54), AFTER), "type name"),
     "a megabyte of noise": (sends(FIRST, NOISE), "header version"),
     "clean close": (closes(FIRST), None),
@@ -295,4 +299,4 @@ def test_fuzzed_streams(fuzz_openigtlink: ModuleType, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fuzz_openigtlink, "RESIDENT_LIMIT", 1 << 40)  # of this whole test run, not of the receiver
     outcomes, _ = fuzz_openigtlink.fuzz(seconds=0, seed=2024, cases=8, judge_time=False)
-    assert set(outcomes) == {"read", "cut off", "header version", "type name", "body size", "live"}
+    assert set(outcomes) - {"device name"} == {"read", "cut off", "header version", "type name", "body size", "live"}

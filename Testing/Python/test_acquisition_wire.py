@@ -17,6 +17,7 @@ from LiverLesionSegLib.acquisition.wire import ContentError, FramingError
 
 # Fields are padded with zeros and text may be sent with its closing zero: a zero cannot be part of it.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+NAMES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), max_size=40)
 SHORT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 # 32.32 fixed point holds these exactly
@@ -26,7 +27,7 @@ DTYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"]
 
 
 def head() -> dict[str, st.SearchStrategy]:
-    return {"device": TEXT, "timestamp": TIMES, "metadata": st.dictionaries(TEXT, TEXT, max_size=3)}
+    return {"device": NAMES, "timestamp": TIMES, "metadata": st.dictionaries(TEXT, TEXT, max_size=3)}
 
 
 @st.composite
