@@ -23,6 +23,8 @@ from ..geometry import between_planes
 from ..types import FloatArray
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+LEAST_WEIGHT = 0.02
+"""An earlier frame that counts less than this everywhere is left out."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class FusionSettings:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
+    """An earlier frame: log-odds of the insonified part's rectangle, NaN where not insonified; to_reference: of its pixels."""
+
     log_odds: NDArray[np.float32]
     to_reference: FloatArray
     timestamp: float
@@ -54,7 +58,8 @@ class PoseFusion:
     def __init__(self, settings: FusionSettings | None = None) -> None:
         self.settings = settings or FusionSettings()
         self._looks: deque[_Look] = deque(maxlen=self.settings.frames)
-        self._inside: NDArray[np.float32] | None = None
+        self._inside: NDArray[np.bool_] | None = None
+        self._part = (slice(0, 0), slice(0, 0))
 
     def reset(self) -> None:
         """Forget all frames: another world, sweep or patient."""
@@ -67,49 +72,57 @@ class PoseFusion:
         """((h, w) float32 the frame's likelihood steadied by the earlier ones, how many of them counted).
 
         to_reference: (4, 4) pixels of `likelihood` (column, row, 0) to mm in the tissue's frame; None where the frame has no valid pose: it then
-        stands alone and is not kept. timestamp: s, of the stream; one that goes back forgets the earlier frames. inside: (h, w) insonified pixels.
+        stands alone and is not kept. timestamp: s, of the stream; one that goes back forgets the earlier frames. inside: (h, w) insonified pixels,
+        at least one; no others are steadied or used.
         """
-        weights = inside.astype(np.float32)
-        if self._inside is None or self._inside.shape != weights.shape or not np.array_equal(self._inside, weights):
-            self.reset()
-            self._inside = weights
+        self._take_shape(inside)
         if to_reference is None or not self.settings.frames:
             return likelihood, 0
         if self._looks and timestamp < self._looks[-1].timestamp:
             self._looks.clear()
-        own = _log_odds(likelihood, self.settings.most_log_odds)
+        own = _log_odds(likelihood[self._part], self.settings.most_log_odds)
+        corner = np.eye(4)
+        corner[:2, 3] = self._part[1].start, self._part[0].start
+        pose = np.asarray(to_reference @ corner, dtype=np.float64)
         total, weight, counted = own.copy(), np.ones_like(own), 0
         for look in self._looks:
-            carried = self._carry(look, to_reference, timestamp - look.timestamp)
-            if carried is not None:
-                total += carried[0]
-                weight += carried[1]
-                counted += 1
-        self._looks.append(_Look(own, np.array(to_reference, dtype=np.float64), timestamp))
+            counted += self._carry(look, pose, timestamp - look.timestamp, total, weight)
+        own[~inside[self._part]] = np.nan
+        self._looks.append(_Look(own, pose, timestamp))
         if not counted:
             return likelihood, 0
-        return (1 / (1 + np.exp(-total / weight))).astype(np.float32), counted
+        result = likelihood.copy()
+        np.copyto(result[self._part], 1 / (1 + np.exp(-total / weight)), where=inside[self._part])
+        return result, counted
 
-    def _carry(self, look: _Look, to_reference: FloatArray, age_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """(weighted log-odds, weights) of an earlier frame at the present pixels, (h, w); None where it counts nowhere."""
+    def _take_shape(self, inside: NDArray[np.bool_]) -> None:
+        if self._inside is not None and (self._inside is inside or np.array_equal(self._inside, inside)):
+            return
+        self.reset()
+        self._inside = inside
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        self._part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+    def _carry(self, look: _Look, pose: FloatArray, age_s: float, total: NDArray[np.float32], weight: NDArray[np.float32]) -> bool:
+        """Add an earlier frame's weighted log-odds, and its weights, at the present pixels; whether it counts anywhere."""
         from scipy.ndimage import affine_transform
 
-        sigma = self.settings.slice_mm / FWHM_PER_SIGMA
         fading = math.exp(-age_s / self.settings.age_s)
-        if fading < 0.02:
-            return None
-        map_ = between_planes(to_reference, look.to_reference)
-        height, width = look.log_odds.shape
-        row, column = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
-        distance = np.float32(map_[2, 0]) * column + (np.float32(map_[2, 1]) * row + np.float32(map_[2, 2]))
-        if np.abs(distance).min() > 3 * sigma:
-            return None
-        assert self._inside is not None
-        place = {"matrix": map_[1::-1, 1::-1], "offset": map_[1::-1, 2], "order": 1, "mode": "constant", "cval": 0.0, "prefilter": False}
-        seen = affine_transform(self._inside, **place)
-        odds = affine_transform(look.log_odds * self._inside, **place)
-        near = (fading * np.exp(-0.5 * (distance / np.float32(sigma)) ** 2)).astype(np.float32)
-        return near * odds, near * seen
+        if fading < LEAST_WEIGHT:
+            return False
+        map_ = between_planes(pose, look.to_reference)
+        row, column = (np.arange(n, dtype=np.float32) for n in total.shape)
+        in_sigmas = (map_[2] * FWHM_PER_SIGMA / self.settings.slice_mm).astype(np.float32)
+        distance = in_sigmas[0] * column[None, :] + (in_sigmas[1] * row + in_sigmas[2])[:, None]
+        near = fading * np.exp(-0.5 * distance**2)
+        if near.max() < LEAST_WEIGHT:
+            return False
+        # pixels whose neighbours were not all insonified come out as NaN
+        odds = affine_transform(look.log_odds, map_[1::-1, 1::-1], offset=map_[1::-1, 2], order=1, mode="constant", cval=np.nan, prefilter=False)
+        seen = ~np.isnan(odds)
+        np.add(total, near * odds, out=total, where=seen)
+        np.add(weight, near, out=weight, where=seen)
+        return True
 
 
 def _log_odds(likelihood: NDArray[np.float32], most: float) -> NDArray[np.float32]:

@@ -4,7 +4,8 @@ Two frames in a row are carried onto each other by their poses: every pixel of t
 comparable where that way is short (`closeness_mm`) and both frames are insonified there. A pair is compared when at least `least_common` of the
 insonified pixels of both frames are comparable; pairs with an invalid pose, or whose planes are farther apart, say nothing and are left out.
 
-- IoU of a pair: of the two masks over the comparable pixels, taken on the later frame's pixels. A pair where both masks are empty there has none.
+- IoU of a pair: of the two masks over the comparable pixels, taken on the later frame's pixels. A pair where neither mask has `lesion_mm2` there has
+  none: specks are no lesion that could be steady.
 - Flicker: a pair flickers when one of its frames has a lesion (a connected part of at least `lesion_mm2`, at least half of it comparable) of which
   the other frame marks less than a tenth, and the poses do not explain it: from one plane to another at distance d, a ball of radius R can appear
   with an area of up to pi (2 R d - d^2), so only a larger part counts, with R = `largest_radius_mm` and d the mean distance over the part.
@@ -41,7 +42,7 @@ class StabilitySettings:
 
 @dataclass(frozen=True)
 class PairStability:
-    """One compared pair. number: of the later frame. iou: NaN where neither has a mask. flickers: something came or went that poses do not explain.
+    """One compared pair. number: of the later frame. iou: NaN where neither has a lesion. flickers: something came or went that poses do not explain.
 
     distance_mm: mean distance of the comparable pixels from the other plane.
     """
@@ -113,8 +114,9 @@ def _pair(
     if min(there[1].sum(), back[1].sum()) < settings.least_common * insonified:
         return None
     carried, comparable, distance = there
-    union = int(((carried | after) & comparable).sum())
-    iou = int((carried & after & comparable).sum()) / union if union else math.nan
+    marked = max(int(carried.sum()), int((after & comparable).sum()))
+    both, either = int((carried & after).sum()), int(((carried | after) & comparable).sum())
+    iou = both / either if marked and marked * pixel_mm**2 >= settings.lesion_mm2 else math.nan
     flickers = _unexplained(after, *there, pixel_mm, settings) or _unexplained(before, *back, pixel_mm, settings)
     return iou, flickers, float(np.abs(distance[comparable]).mean())
 
