@@ -52,6 +52,34 @@ class LiverLesionSeg(ScriptedLoadableModule):
             "Research software, not a medical device."
         )
         self.parent.acknowledgementText = _("After Natali et al. (2025), automatic segmentation of liver lesions in intraoperative ultrasound.")
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Put the simulated patient among Slicer's sample data. It is made on this computer; its checksum is of the frames, which the maker compares."""
+    import SampleData
+
+    from LiverLesionSegLib.host.rehearsal import FRAMES_SHA256
+
+    slicer.app.disconnect("startupCompleted()", registerSampleData)
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=_("Liver Lesion Segmentation"),
+        sampleName="LiverLesionSegSimulated",
+        uris="simulated:seed=3",
+        fileNames="case001.igs.mha",
+        nodeNames=_("Simulated sweep of a liver (made on this computer)"),
+        loadFiles=False,
+        checksums=f"SHA256:{FRAMES_SHA256}",
+        thumbnailFileName=str(Path(__file__).resolve().parent / "Resources" / "Icons" / "LiverLesionSeg.png"),
+        customDownloader=makeSampleData,
+    )
+
+
+def makeSampleData(source=None):
+    """Open the module and make the simulated patient there, with progress."""
+    slicer.util.selectModule("LiverLesionSeg")
+    slicer.modules.liverlesionseg.widgetRepresentation().self().panels[2].makeSample()
+    return []
 
 
 @parameterNodeWrapper
@@ -69,6 +97,7 @@ class LiverLesionSegParameterNode:
     isReference: bool = False
     margin: float = 10.0
     sound: bool = False
+    outline: bool = False
     modelFolder: str = ""
     device: str = "cpu"
     casesPath: str = ""
@@ -96,6 +125,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        from LiverLesionSegPanels.icons import put_icons
         from LiverLesionSegPanels.research_panel import ResearchPanel
         from LiverLesionSegPanels.setup_panel import SetupPanel
         from LiverLesionSegPanels.surgery_panel import SurgeryPanel
@@ -108,6 +138,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressRow.visible = self.ui.problemRow.visible = self.ui.confirmRow.visible = False
         self.logic = LiverLesionSegLogic()
         flow, study = self.logic.flow, self.logic.study
+        put_icons(self.ui, self.resourcePath)
         self.surgery = SurgeryPanel(self.ui, flow)
         self.panels = [self.surgery, ResearchPanel(self.ui, flow, study), SetupPanel(self.ui, flow, study)]
         flow.connection = self.surgery.connectLink
@@ -185,6 +216,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.automatic = p.automatic
         flow.reviewing.is_reference = p.isReference
         flow.navigating.margin_mm = p.margin
+        flow.outlining.wanted = p.outline
         flow.segmenting.wanted_model = (p.modelFolder.strip(), p.device)
         if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
             self.installShortcuts()

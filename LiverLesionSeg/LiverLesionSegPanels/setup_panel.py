@@ -14,6 +14,7 @@ from LiverLesionSegLib.navigation.tools import tip_from_pivot
 from LiverLesionSegLib.scene.tools import transform_from_node
 
 from .surgery_panel import set_text
+from .texts import sentence
 
 
 class SetupPanel:
@@ -23,11 +24,14 @@ class SetupPanel:
         self.ui, self.flow, self.study = ui, flow, study
         self.parameters: Any = None
         self._shown: Any = None
+        self._filled = self._played = True
         ui.newPatientButton.connect("clicked()", self.newPatient)
         ui.installButton.connect("clicked()", self.install)
         ui.doctorButton.connect("clicked()", lambda: flow.do(lambda: study.doctor(ui.deviceCombo.currentText), "doctor"))
         ui.pivotButton.connect("clicked()", self.openPivot)
         ui.takeTipButton.connect("clicked()", lambda: flow.do(self.takeTip, "tip"))
+        ui.sampleButton.connect("clicked()", self.makeSample)
+        ui.playButton.connect("clicked()", self.playSample)
         ui.saveLogButton.connect("clicked()", self.saveLog)
 
     def newPatient(self) -> None:
@@ -54,6 +58,45 @@ class SetupPanel:
         set_text(self.ui.packagesLabel, text)
         self.ui.installButton.enabled = bool(missing)
 
+    def makeSample(self) -> None:
+        """The simulated patient, in a folder of its own; this tab shows how far it is."""
+        ui, rehearsal = self.ui, self.flow.rehearsal
+        ui.tabs.setCurrentWidget(ui.setupTab)
+        ui.rehearsalPart.collapsed = False
+        rehearsal.choose(self.flow.sweeps.folder / "simulated")
+        if rehearsal.making:
+            rehearsal.cancel()
+        else:
+            self._filled = not self.flow.do(rehearsal.make, "simulated patient")
+        self.refresh()
+
+    def playSample(self) -> None:
+        """Send it as PlusServer would, or stop that."""
+        rehearsal = self.flow.rehearsal
+        if rehearsal.playing:
+            rehearsal.stop()
+        else:
+            self._played = not self.flow.do(rehearsal.play, "simulated patient")
+        self.refresh()
+
+    def _show_rehearsal(self) -> None:
+        ui, rehearsal, p = self.ui, self.flow.rehearsal, self.parameters
+        if not rehearsal.playing and not rehearsal.making:
+            rehearsal.choose(self.flow.sweeps.folder / "simulated")
+        state = rehearsal.state()
+        set_text(ui.rehearsalLabel, sentence(state.said))
+        set_text(ui.sampleButton, _("Cancel") if rehearsal.making else _("Make the case"))
+        set_text(ui.playButton, _("Stop playing") if rehearsal.playing else _("Play it live"))
+        ui.sampleButton.enabled = not rehearsal.playing
+        ui.playButton.enabled = rehearsal.playing or rehearsal.ready
+        if p is not None and rehearsal.ready and not self._filled:
+            self._filled = True
+            p.configPath = str(rehearsal.config)
+            ui.sweepPath.currentPath = str(rehearsal.sweep)
+        if p is not None and rehearsal.port and not self._played:
+            self._played = True
+            p.host, p.port, p.configPath = "127.0.0.1", rehearsal.port, str(rehearsal.config)
+
     def openPivot(self) -> None:
         if hasattr(slicer.modules, "pivotcalibration"):
             slicer.util.selectModule("PivotCalibration")
@@ -76,6 +119,7 @@ class SetupPanel:
 
     def refresh(self) -> None:
         """What the check found, and where tips are known from."""
+        self._show_rehearsal()
         ui, result = self.ui, self.study.result
         if result is not self._shown and "checks" in result:
             self._shown = result

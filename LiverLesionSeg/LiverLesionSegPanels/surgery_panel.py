@@ -46,6 +46,7 @@ class SurgeryPanel:
         self._open = ""
         self._known: tuple[Any, ...] = ()
         self._result: Any = None
+        self._proposals: Any = None
         self._styles: dict[int, str] = {}
         self._beep_at = 0.0
         self.views = Views(flow)
@@ -66,6 +67,7 @@ class SurgeryPanel:
             ui.loadBrowserButton: self.loadBrowser,
             ui.clickBoxButton: lambda: flow.do(flow.boxing.place_by_clicks),
             ui.middleBoxButton: lambda: flow.act("place_box"),
+            ui.acceptProposalButton: lambda: flow.act("accept_proposal"),
             ui.segmentButton: lambda: flow.act("segment"),
             ui.growButton: lambda: flow.act("grow"),
             ui.seedsButton: lambda: flow.do(self.placeSeeds),
@@ -84,6 +86,7 @@ class SurgeryPanel:
         ui.marginSlider.connect("valueChanged(double)", lambda value: flow.navigating.set_margin(value))
         ui.automaticCheck.connect("toggled(bool)", self.onAutomatic)
         ui.referenceCheck.connect("toggled(bool)", self.onReference)
+        ui.proposalCombo.connect("currentIndexChanged(int)", self.onProposal)
         ui.toolCombo.connect("currentIndexChanged(int)", self.onTool)
 
     def _clicked(self, action: Any) -> None:
@@ -154,6 +157,10 @@ class SurgeryPanel:
     def onReference(self, on: bool) -> None:
         self.flow.reviewing.is_reference = on
 
+    def onProposal(self, index: int) -> None:
+        if index >= 0 and index != self.flow.proposing.chosen:
+            self.flow.proposing.choose(index)
+
     def onTool(self, index: int) -> None:
         tool = self.ui.toolCombo.currentText
         self.flow.navigating.tool = tool
@@ -210,6 +217,7 @@ class SurgeryPanel:
         self._show_connect(states)
         self._show_sweeps()
         self.views.follow()
+        self._show_proposals()
         self._show_lesion()
         self._show_navigation(states["navigate"])
 
@@ -269,6 +277,22 @@ class SurgeryPanel:
             ui.sweepCombo.clear()
             ui.sweepCombo.addItems(names)
             ui.sweepCombo.setCurrentText(chosen if chosen in names else names[-1] if names else "")
+
+    def _show_proposals(self) -> None:
+        """Only where a network of single frames is installed."""
+        ui, proposing = self.ui, self.flow.proposing
+        proposals = proposing.proposals
+        ui.proposalRow.visible = bool(proposals)
+        ui.outlineCheck.visible = self.flow.outlining.available
+        if proposals is not self._proposals:
+            self._proposals = proposals
+            was = ui.proposalCombo.blockSignals(True)
+            ui.proposalCombo.clear()
+            text = _("{number}: {size} mm, {ml:.1f} mL, {frames} frames")
+            for number, found in enumerate(proposals, start=1):
+                size = " x ".join(f"{side:.0f}" for side in found["box"].size)
+                ui.proposalCombo.addItem(text.format(number=number, size=size, ml=found["volume_ml"], frames=found["frames"]))
+            ui.proposalCombo.blockSignals(was)
 
     def _show_lesion(self) -> None:
         ui, segmenting = self.ui, self.flow.segmenting

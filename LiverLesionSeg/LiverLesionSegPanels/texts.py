@@ -41,6 +41,7 @@ def action_texts() -> dict[str, str]:
         "start_sweep": _("Start sweep"),
         "stop_sweep": _("Stop sweep"),
         "place_box": _("Box around the image's middle"),
+        "accept_proposal": _("Accept the proposed box"),
         "segment": _("Segment"),
         "grow": _("Region growing"),
         "accept": _("Accept the lesion"),
@@ -75,6 +76,13 @@ def sentences() -> dict[str, str]:
         "sweep.refused": _("{name} is not good enough to rely on. {advice} Sweep again."),
         "box.waiting": _("A box needs a volume: make a sweep first."),
         "box.ready": _("Put a box around the lesion: two clicks in a view, or around the middle of the image."),
+        "box.proposing": _("Looking through the sweep for a box to propose … You may put one yourself at any time."),
+        "box.proposed": _(
+            "Proposed box {number} of {count}: {size} mm, {ml:.1f} mL marked in {frames} frames. Look at it; accept it, or put your own."
+        ),
+        "box.no_proposal": _(
+            "No proposal: the network marked nothing large enough. That does not mean that there is no lesion; put the box yourself."
+        ),
         "box.placing": _("Click two opposite corners of the box in a view."),
         "box.unseen": _("Only {percent:.0f} % of the box was seen by the sweep. Move the box, or sweep again."),
         "box.partly_seen": _("{size} mm; {percent:.0f} % of it was seen. What lies in the rest is not known."),
@@ -98,6 +106,14 @@ def sentences() -> dict[str, str]:
         "navigate.no_tool": _("No distance: {reason}"),
         "navigate.guiding": _("Guiding {tool}."),
         "navigate.doubt": _("Do not trust lesion and distance: the liver sensor may have moved. Look at it; confirm, or scan again."),
+        "rehearsal.none": _("A simulated liver with one lesion, a sweep of it, and a tracked stylus. Made in a few seconds, without a network."),
+        "rehearsal.making": _("Making the simulated patient … {text}"),
+        "rehearsal.made": _("Ready in {folder}: choose its file in step 2, or play it live and connect."),
+        "rehearsal.differs": _(
+            "Ready in {folder}. Its frames differ in rounding from the recorded ones (other package versions); it serves all the same."
+        ),
+        "rehearsal.starting": _("Starting …"),
+        "rehearsal.playing": _("The simulated patient is played on this computer, port {port}. Connect in step 1."),
         "study.ready": _("Nothing runs."),
         "study.running": _("{kind}: {text}"),
         "study.cancelled": _("Cancelled. What was finished is kept."),

@@ -24,11 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--background", type=Path, metavar="SWEEP", help="put the lesions into this recorded sweep instead of into simulated livers")
     parser.add_argument("--config", type=Path, metavar="XML", help="configuration of the recorded sweep")
     parser.add_argument("--frames", type=_frame_range, metavar="FIRST:STOP", help="part of the recorded sweep to use, STOP not included (all)")
+    parser.add_argument(
+        "--rehearsal", action="store_true", help="also CASE_live.igs.mha: there and back and with a stylus beside the lesion, for replay --loop"
+    )
 
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Writes CASE.igs.mha, CASE_truth.nrrd, CASE_roi.mrk.json, config.xml and cases.csv."""
-    from ..phantom import write_cases
+    from ..cohort import read_cases
+    from ..phantom import write_cases, write_rehearsal
     from ..phantom.writing import Background
     from ..sweep import read_plus_config, read_sweep
 
@@ -42,6 +46,12 @@ def run(options: argparse.Namespace, run: Run) -> int:
     with run.stage("phantom"):
         table = write_cases(options.output, options.cases, options.seed, settings, split=options.split, background=background, progress=run.progress)
     run.output("cases", table)
+    if options.rehearsal:
+        run.found["frames_sha256"] = {}
+        with run.stage("rehearsal"):
+            for case in read_cases(table):
+                path, run.found["frames_sha256"][case.name] = write_rehearsal(options.output, case.name)
+                run.output(f"{case.name}_live", path)
     run.found["cases"] = options.cases
     run.summary.append(f"{options.cases} simulated case(s) with seed {options.seed}.")
     return 0

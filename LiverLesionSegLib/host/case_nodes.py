@@ -11,7 +11,19 @@ from ..scene.build import SceneNodes, build_scene, find_nodes
 from ..scene.hierarchy import keep_out_of_files, nodes_of, place, remove_node, sweep_folder
 from ..scene.layouts import composite_of
 from ..scene.lesion import MARGIN_COLOR, segmentation_node, surface_node, update_segmentation_node
-from ..scene.nodes import Node, Scene, box_from_node, box_node, mark, new_node, to_image_data, to_vtk_matrix, update_box_node, volume_from_node
+from ..scene.nodes import (
+    Node,
+    Scene,
+    box_from_node,
+    box_node,
+    mark,
+    new_node,
+    proposal_node,
+    to_image_data,
+    to_vtk_matrix,
+    update_box_node,
+    volume_from_node,
+)
 from ..scene.tools import reference_transform
 from ..types import Box, Mask, Surface, Volume
 
@@ -31,7 +43,7 @@ class CaseNodes:
     def forget(self) -> None:
         """The scene was closed: its nodes are gone."""
         self.sweep = self.patient = ""
-        self._roi_id = self._seeds_id = self._preview_id = ""
+        self._roi_id = self._seeds_id = self._preview_id = self._proposal_id = ""
         self._preview: Volume | None = None
         self._fitted_voxels = 0
 
@@ -60,6 +72,7 @@ class CaseNodes:
     def show_volume(self, volume: Volume, sweep: str, patient: str) -> Node:
         """A new sweep takes the place of the one before, which is hidden and renamed, lesion and all. The box and seeds of before go."""
         self.remove_preview()
+        self.show_proposal(None)
         for node in (self.roi(), self.seeds()):
             if node is not None:
                 remove_node(node)
@@ -148,6 +161,19 @@ class CaseNodes:
         if node is None or node.GetNumberOfDefinedControlPoints() < 1 or min(node.GetSize()) <= 0:
             return None
         return box_from_node(node)
+
+    def show_proposal(self, box: Box | None) -> Node | None:
+        """Show a box that is proposed, thin and without handles, or take it away: nobody has accepted it yet. It is not saved."""
+        node = self.scene.GetNodeByID(self._proposal_id) if self._proposal_id else None
+        if node is not None:
+            remove_node(node)
+        self._proposal_id = ""
+        if box is None:
+            return None
+        node = proposal_node(self.scene, box, f"{self.sweep} proposed box", parent=self._need().reference)
+        self._own(node)
+        self._proposal_id = node.GetID()
+        return node
 
     def seeds(self) -> Node | None:
         """The node of the seeds."""

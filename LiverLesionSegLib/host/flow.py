@@ -20,6 +20,9 @@ from .case_nodes import CaseNodes
 from .link import Link, warm_up
 from .log import Log
 from .navigating import Navigating
+from .outlining import Outlining
+from .proposing import Proposing
+from .rehearsal import Rehearsal
 from .reviewing import Accepted, Reviewing
 from .segmenting import GROWING, LesionResult, Segmenting, same_box
 from .state import ATTENTION, READY, RUNNING, Said, StepState
@@ -32,7 +35,8 @@ STEPS = ("connect", "sweep", "box", "segment", "review", "navigate")
 class FlowSettings:
     """python, environment: of the worker, None for this process's. automatic: segment by itself once the box has been still for a moment.
 
-    preload: load the model with the first connection, so that it is there when the sweep ends.
+    preload: load the model with the first connection, so that it is there when the sweep ends. frames_model: folder of a network of single frames,
+    None for the shipped one.
     """
 
     python: str | None = None
@@ -40,6 +44,7 @@ class FlowSettings:
     worker: WorkerSettings | None = None
     automatic: bool = True
     preload: bool = True
+    frames_model: Path | None = None
 
 
 class Flow:
@@ -59,9 +64,12 @@ class Flow:
         self.link = Link(self.background, self.log)
         self.sweeps = Sweeps(self.link, self.worker, self.background, self.nodes, self.log, self._new_volume)
         self.boxing = Boxing(self.link, self.nodes, self.log)
+        self.proposing = Proposing(self.worker, self.nodes, self.log, self.settings.frames_model)
+        self.rehearsal = Rehearsal(self.log, self.settings.python)
         self.segmenting = Segmenting(self.worker, self.background, self.nodes, self.log, self._new_lesion)
         self.reviewing = Reviewing(self.background, self.nodes, self.log, self._accepted)
         self.navigating = Navigating(self.link, self.worker, self.background, self.nodes, self.log)
+        self.outlining = Outlining(self.link, self.navigating, self.worker, self.background, self.nodes, self.log, self.settings.frames_model)
         self.connection: Callable[[], None] | None = None
         self._tried: Box | None = None
         self._closed = False
@@ -106,6 +114,7 @@ class Flow:
             "start_sweep": lambda: self.sweeps.start(),
             "stop_sweep": self.sweeps.stop,
             "place_box": self.boxing.place_in_middle,
+            "accept_proposal": lambda: self.boxing.set(self.proposing.box),
             "segment": self.segment,
             "grow": self.grow,
             "accept": lambda: self.reviewing.accept(self.sweeps.result, self.sweeps.patient),
@@ -155,6 +164,7 @@ class Flow:
     def cancel(self) -> None:
         """Stop whatever runs and can be stopped; a recording is not, it has its own button."""
         self.sweeps.cancel()
+        self.proposing.cancel()
         self.segmenting.cancel()
         if self.link.session is not None and self.link.frame is None and not self.sweeps.busy:
             self.link.disconnect()
@@ -202,9 +212,12 @@ class Flow:
         self.segmenting.begin(volume)
         self.reviewing.begin(None)
         self.navigating.new_sweep()
+        self.outlining.new_sweep()
+        self.proposing.begin(None)
 
     def _new_volume(self, result: SweepResult) -> None:
         self._take_volume(result.volume)
+        self.proposing.begin(result)
 
     def _new_lesion(self, result: LesionResult | None) -> None:
         self.reviewing.begin(result)
@@ -227,8 +240,13 @@ class Flow:
                     self.worker_said = event.text if event.kind == "error" else self.worker_said
         self.sweeps.tick()
         self.boxing.tick()
+        self.proposing.tick()
+        if self.boxing.box is not None and (self.proposing.running or self.proposing.proposals):
+            self.proposing.forget()
+        self.rehearsal.tick()
         self.segmenting.tick()
         self.navigating.tick(fresh, arrived)
+        self.outlining.tick(fresh)
         self._segment_by_itself()
 
     def _segment_by_itself(self) -> None:
@@ -246,7 +264,7 @@ class Flow:
         return {
             "connect": self.link.state(),
             "sweep": self.sweeps.state(),
-            "box": self.boxing.state(),
+            "box": self.proposing.state(self.boxing.state()),
             "segment": self.segmenting.state(self.boxing.box),
             "review": self.reviewing.state(),
             "navigate": self.navigating.state(),
@@ -279,10 +297,12 @@ class Flow:
             return
         self._closed = True
         self.nodes.remove_preview()
+        self.outlining.stop()
         self.navigating.clear_live()
         connector.disconnect(self.scene)
         self.link.close()
         self.background.close()
+        self.rehearsal.close()
         if self._worker is not None:
             self._worker.close()
             self._worker = None

@@ -13,8 +13,11 @@ _LAZY = {
     "PhantomCase": "cases",
     "insert_lesion": "background",
     "simulate_case": "cases",
+    "there_and_back": "rehearsal",
+    "with_stylus": "rehearsal",
     "write_case": "writing",
     "write_cases": "writing",
+    "write_rehearsal": "rehearsal",
     "PRESETS": "probe",
     "Probe": "probe",
 }
@@ -28,8 +31,11 @@ __all__ = [
     "Probe",
     "insert_lesion",
     "simulate_case",
+    "there_and_back",
+    "with_stylus",
     "write_case",
     "write_cases",
+    "write_rehearsal",
 ]
 
 

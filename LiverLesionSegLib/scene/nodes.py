@@ -27,6 +27,7 @@ WEIGHT_REFERENCE = "LiverLesionSegWeight"
 SAMPLED_VOXELS = 500_000
 """So many voxels, evenly spread, are enough to choose how bright a volume is shown."""
 BOX_COLOR = (0.42, 0.78, 0.95)
+PROPOSAL_COLOR = (0.80, 0.55, 0.95)
 SEED_COLOR = (0.98, 0.93, 0.35)
 
 Scene = Any
@@ -210,6 +211,39 @@ def update_box_node(node: Node, box: Box) -> None:
     node.SetCenter(*(float(c) for c in box.centre))
     mark(node, frame=box.frame)
     node.EndModify(changes)
+
+
+def proposal_node(scene: Scene, box: Box, name: str, *, parent: Node | None = None) -> Node:
+    """A box that is proposed and not accepted: its edges in 3D, its outline in the slices, nothing to take hold of. Not saved with the scene."""
+    import vtk
+
+    cube = vtk.vtkCubeSource()
+    cube.SetXLength(float(box.size[0]))
+    cube.SetYLength(float(box.size[1]))
+    cube.SetZLength(float(box.size[2]))
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = box.axes, box.centre
+    transform = vtk.vtkTransform()
+    transform.SetMatrix(to_vtk_matrix(pose))
+    placed = vtk.vtkTransformPolyDataFilter()
+    placed.SetInputConnection(cube.GetOutputPort())
+    placed.SetTransform(transform)
+    placed.Update()
+    node = new_node(scene, "vtkMRMLModelNode", name)
+    node.SetAndObservePolyData(placed.GetOutput())
+    node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformNodeID(parent.GetID() if parent is not None else None)
+    display = node.GetDisplayNode()
+    display.SetColor(*PROPOSAL_COLOR)
+    display.SetRepresentation(display.WireframeRepresentation)
+    display.SetLighting(False)
+    display.SetLineWidth(2)
+    display.SetVisibility2D(True)
+    display.SetSliceIntersectionThickness(2)
+    mark(node, role="proposal", frame=box.frame)
+    node.SetSaveWithScene(False)
+    display.SetSaveWithScene(False)
+    return node
 
 
 def box_from_node(node: Node) -> Box:

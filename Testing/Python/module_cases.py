@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from LiverLesionSegLib.acquisition.replay import ReplayServer, ReplaySettings
 from LiverLesionSegLib.files.boxes import read_box
 from LiverLesionSegLib.files.volumes import read_mask
-from LiverLesionSegLib.phantom import PhantomSettings, write_cases
+from LiverLesionSegLib.phantom import PhantomSettings, write_cases, write_rehearsal
 from LiverLesionSegLib.sweep import read_plus_config, read_sweep
 from LiverLesionSegLib.types import Box, Mask, Sweep
 
+PATIENCE_S = 240.0
 SETTINGS = PhantomSettings(
     frames=40, image_size=(160, 120), detail=0.25, echogenicity="hypo", lesion_ml=(6.0, 8.0), lesion_median_ml=7.0, invalid_fraction=0.0
 )
-TIP_MM = 120.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,38 +36,11 @@ def make_scenario(folder: Path, settings: PhantomSettings = SETTINGS) -> Scenari
     """Simulated once; takes seconds."""
     write_cases(folder, 1, 3, settings)
     path, config = folder / "case001.igs.mha", folder / "config.xml"
-    sweep, box = read_sweep(path), read_box(folder / "case001_roi.mrk.json")
-    text = config.read_text(encoding="utf-8")
-    tip = f'<Transform From="StylusTip" To="Stylus" Matrix="1 0 0 0  0 1 0 0  0 0 1 {TIP_MM:g}  0 0 0 1"/>'
-    config.write_text(text.replace("</CoordinateDefinitions>", f"{tip}</CoordinateDefinitions>"), encoding="utf-8")
-    sweep = there_and_back(with_stylus(sweep, box.centre + np.array([0.0, 0.0, -box.size.max() / 2 - 25.0])))
+    box = read_box(folder / "case001_roi.mrk.json")
+    live, _ = write_rehearsal(folder, "case001")
+    sweep = read_sweep(live)
     assert "StylusTip" in "".join(read_plus_config(config).calibration.static_transforms)
     return Scenario(folder, sweep, path, config, box, read_mask(folder / "case001_truth.nrrd"))
-
-
-def with_stylus(sweep: Sweep, tip_in_reference: np.ndarray) -> Sweep:
-    """A stylus whose tip stays at a place of the liver, with a tracker's noise."""
-    noise = np.random.default_rng(5).normal(0.0, 0.05, (len(sweep), 3))
-    to_reference = np.tile(np.eye(4), (len(sweep), 1, 1))
-    to_reference[:, :3, 3] = tip_in_reference - (0.0, 0.0, TIP_MM) + noise
-    matrices = sweep.transforms["ReferenceToTracker"] @ to_reference
-    ok = sweep.statuses["ReferenceToTracker"]
-    return replace(sweep, transforms={**sweep.transforms, "StylusToTracker": matrices}, statuses={**sweep.statuses, "StylusToTracker": ok})
-
-
-def there_and_back(sweep: Sweep) -> Sweep:
-    """The frames forward and then backward, with times that go on."""
-    order = np.concatenate([np.arange(len(sweep)), np.arange(len(sweep))[::-1]])
-    step = float(np.median(np.diff(sweep.timestamps)))
-    return replace(
-        sweep,
-        images=sweep.images[order],
-        transforms={name: matrices[order] for name, matrices in sweep.transforms.items()},
-        statuses={name: ok[order] for name, ok in sweep.statuses.items()},
-        timestamps=sweep.timestamps[0] + step * np.arange(len(order)),
-        image_ok=sweep.image_ok[order],
-        frame_fields={name: tuple(values[n] for n in order) for name, values in sweep.frame_fields.items()},
-    )
 
 
 @contextmanager
@@ -78,3 +49,22 @@ def playing(scenario: Scenario, sweep: Sweep | None = None, fps: float = 25.0, p
     calibration = read_plus_config(scenario.config).calibration
     with ReplayServer(sweep or scenario.sweep, ReplaySettings(port=port, fps=fps, loop=True), calibration) as server:
         yield server
+
+
+def connect(flow, scenario, server):
+    flow.connection = lambda: flow.link.connect("127.0.0.1", server.port, scenario.config)
+    assert flow.act("connect"), flow.problem
+    until(flow, lambda: flow.link.pose is not None)
+
+
+def until(flow, what, seconds=PATIENCE_S):
+    assert flow.wait(what, seconds), [(name, state.said) for name, state in flow.states().items()]
+
+
+def codes(flow):
+    return {name: state.said.code for name, state in flow.states().items()}
+
+
+def take_volume(flow, scenario, volume):
+    flow.use_volume(volume, "case")
+    flow.boxing.set(scenario.box)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from module_cases import make_scenario, playing
+from module_cases import codes, connect, make_scenario, playing, take_volume, until
 
 pytest.importorskip("slicer")
 
@@ -25,8 +25,6 @@ from LiverLesionSegLib.host.tracking import FramePoses, Tools
 from LiverLesionSegLib.scene import headless_scene
 from LiverLesionSegLib.sweep import read_plus_config, read_sweep
 from LiverLesionSegLib.worker import Worker, WorkerSettings
-
-PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +46,6 @@ def flow(tmp_path):
         made.set_folder(tmp_path / "sweeps")
         yield made
         made.close()
-
-
-def connect(flow, scenario, server):
-    flow.connection = lambda: flow.link.connect("127.0.0.1", server.port, scenario.config)
-    assert flow.act("connect"), flow.problem
-    until(flow, lambda: flow.link.pose is not None)
-
-
-def until(flow, what, seconds=PATIENCE_S):
-    assert flow.wait(what, seconds), [(name, state.said) for name, state in flow.states().items()]
-
-
-def codes(flow):
-    return {name: state.said.code for name, state in flow.states().items()}
-
-
-def take_volume(flow, scenario, volume):
-    flow.use_volume(volume, "case")
-    flow.boxing.set(scenario.box)
 
 
 @pytest.mark.slow

@@ -93,10 +93,92 @@ def test_every_code_of_the_library_has_a_text(desktop, widget):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 step, dot, rest = node.value.partition(".")
-                if dot and rest.replace("_", "").isalpha() and step in ("connect", "sweep", "box", "segment", "review", "navigate", "study"):
+                if (
+                    dot
+                    and rest.replace("_", "").isalpha()
+                    and step in ("connect", "sweep", "box", "segment", "review", "navigate", "study", "rehearsal")
+                ):
                     used.add(node.value)
     assert used == set(sentences()) - {"error"}
     assert {"connect", "stop_sweep", "confirm_sensor"} <= set(action_texts())
+
+
+def test_every_button_has_its_icon_and_every_control_a_tooltip(widget):
+    import re
+
+    from LiverLesionSegPanels.icons import ICONS
+
+    source = (MODULE.parent / "Resources" / "UI" / "LiverLesionSeg.ui").read_text(encoding="utf-8")
+    buttons = set(re.findall(r'class="QPushButton" name="(\w+)"', source))
+    assert buttons - {"nextButton"} == set(ICONS)
+    for name in ICONS:
+        assert not getattr(widget.ui, name).icon.isNull(), name
+    controls = re.findall(
+        r'class="(?:QPushButton|QCheckBox|QComboBox|QLineEdit|QSpinBox|ctkSliderWidget|ctkPathLineEdit|qMRMLNodeComboBox)" name="(\w+)"', source
+    )
+    assert len(controls) > 50
+    for name in controls:
+        assert len(getattr(widget.ui, name).toolTip) > 10, name
+
+
+def test_no_string_of_the_panel_escapes_translation():
+    """Every literal that is shown goes through `_`: what a widget is given as text is a call, a name, or digits."""
+    shown = {"setText", "set_text", "set_label", "addItem", "infoDisplay", "errorDisplay", "confirmOkCancelDisplay", "setHorizontalHeaderLabels"}
+    for path in [MODULE, *(MODULE.parent / "LiverLesionSegPanels").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            for argument in node.args if name in shown else ():
+                parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+                words = "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+                assert not any(character.isalpha() for character in words.replace("<br>", "")), f"{path.name}:{argument.lineno}"
+
+
+def test_simulated_patient_is_registered_made_and_played(desktop, widget, tmp_path, monkeypatch):
+    import LiverLesionSegLib.host.rehearsal as module
+
+    source = desktop.samples["LiverLesionSegSimulated"]
+    assert source.checksums == [f"SHA256:{module.FRAMES_SHA256}"]
+    ui, rehearsal = widget.ui, widget.logic.flow.rehearsal
+    monkeypatch.setattr(module, "CommandRun", FakeCommand)
+    source.customDownloader(source)
+    assert rehearsal.folder == tmp_path / "sweeps" / "simulated" and rehearsal.making
+    assert ui.sampleButton.text == "Cancel" and "Making" in ui.rehearsalLabel.text
+    FakeCommand.newest.finish({"frames_sha256": {"case001": module.FRAMES_SHA256}})
+    for name in ("config.xml", "case001.igs.mha", "case001_live.igs.mha"):
+        rehearsal.folder.mkdir(parents=True, exist_ok=True)
+        (rehearsal.folder / name).write_text("made")
+    desktop.process(0.4)
+    assert rehearsal.as_recorded and "play it live" in ui.rehearsalLabel.text
+    assert widget._parameters.configPath == str(rehearsal.config) and ui.sweepPath.currentPath == str(rehearsal.sweep)
+    widget.panels[2].playSample()
+    FakeCommand.newest.lines.append("liverlesionseg replay: listening on 127.0.0.1:4711")
+    desktop.process(0.4)
+    assert widget._parameters.port == 4711 and "4711" in ui.rehearsalLabel.text
+    widget.panels[2].playSample()
+    assert not rehearsal.playing and FakeCommand.newest.closed
+    assert desktop.slot_errors == []
+
+
+class FakeCommand:
+    """A command of the command line, without its process."""
+
+    newest = None
+
+    def __init__(self, python, words, environment=None):
+        self.words, self.lines, self.done, self.closed, self.last_line = words, [], False, False, ""
+        FakeCommand.newest = self
+
+    def finish(self, result):
+        self._result, self.done = result, True
+
+    def result(self):
+        return self._result
+
+    def cancel(self):
+        self.done = True
+
+    def close(self):
+        self.closed = True
 
 
 def test_the_self_tests_run(desktop, widget):

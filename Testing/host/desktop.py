@@ -16,7 +16,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
-from . import dialogs, leaks, packaging, parameter_node, pythonqt
+from . import dialogs, leaks, packaging, parameter_node, pythonqt, sample_data
 
 _PARTS = ("mrmlScene", "app", "modules", "selfTests", "ScriptedLoadableModule", "parameterNodeWrapper", "i18n", "packaging", "testing")
 _UTIL = (
@@ -145,6 +145,8 @@ class Desktop:
         self.translated: list[str] = []
         i18n.tr = self._translate
         i18n.translate = lambda context, text: self._translate(text, context)
+        self.samples: dict[str, Any] = {}
+        sys.modules["SampleData"] = sample_data.module(self)
         for module in (base, wrapper, i18n, packaging.module(self)):
             sys.modules[module.__name__] = module
             setattr(slicer, module.__name__.split(".")[1], module)
@@ -209,6 +211,7 @@ class Desktop:
         module._representation = representation
         self.loaded.append(module)
         representation.reload()
+        pythonqt.emit(self.app, "startupCompleted()")
         return representation.self()
 
     def select(self, name: str) -> None:
@@ -297,7 +300,7 @@ class Desktop:
                 delattr(slicer, name)
             elif value is not None:
                 setattr(slicer, name, value)
-        for name in ("slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper", "slicer.i18n", "slicer.packaging", "ctk", "qt"):
+        for name in ("slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper", "slicer.i18n", "slicer.packaging", "ctk", "qt", "SampleData"):
             if name not in self._before_modules:
                 sys.modules.pop(name, None)
         sys.path[:] = self._before_path
