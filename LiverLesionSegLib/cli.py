@@ -38,6 +38,7 @@ COMMANDS = {
     "evaluate": "the retrospective study: methods side by side on a table of cases, with a report",
     "ct-export": "an nnU-Net data set from CT scans of the liver: LiTS or 3D-IRCADb",
     "ct-report": "the tumours of every CT scan: count, sizes, share of the liver, depth, confidence",
+    "compare": "networks of the field, trained and evaluated alike on one exported data set",
     "doctor": "whether this Python can run everything",
 }
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
