@@ -1,6 +1,6 @@
 """2D models over the frames of a table's cases, each at its own threshold: overlap, lesions split or merged, false alarms, milliseconds per frame.
 
-`python benchmarks/frames.py CASES.csv MODEL [MODEL ...]`; a MODEL is a bundle, or what `train` and `tune` left. `--every` takes every frame with a pose.
+`python benchmarks/frames.py CASES.csv MODEL [MODEL ...]`; a MODEL is a bundle, or what `train` and `tune` left. `--every`: all frames with a pose.
 """
 
 from __future__ import annotations

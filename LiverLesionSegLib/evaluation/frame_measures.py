@@ -77,8 +77,8 @@ def measure_frame(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> FrameMe
     pairs = np.unique(np.stack([truth_labels[common], found_labels[common]], axis=1), axis=0)
     pairs = pairs[(truth_sizes[pairs[:, 0]] >= LEAST_PART_PX) & (found_sizes[pairs[:, 1]] >= LEAST_PART_PX)]
     split, merged = (int((np.unique(pairs[:, column], return_counts=True)[1] > 1).sum()) for column in (0, 1))
-    counts = (int((sizes >= LEAST_PART_PX).sum()) for sizes in (truth_sizes, found_sizes))
-    return FrameMeasures(int(truth.sum()), int(found.sum()), int(common.sum()), *counts, split, merged)
+    truth_parts, found_parts = (int((sizes >= LEAST_PART_PX).sum()) for sizes in (truth_sizes, found_sizes))
+    return FrameMeasures(int(truth.sum()), int(found.sum()), int(common.sum()), truth_parts, found_parts, split, merged)
 
 
 def summarise(measures: Sequence[FrameMeasures]) -> FramesSummary:
