@@ -220,7 +220,9 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.segmenting.wanted_model = (p.modelFolder.strip(), p.device)
         if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
             self.installShortcuts()
-        self.surgery.style(self.uiWidget, f"QWidget {{ font-size: {17 if p.largeText else 14}px; }}")
+        self.surgery.style(
+            self.uiWidget, (f"QWidget {{ font-size: {17 if p.largeText else 14}px; }} QPushButton {{ min-height: {36 if p.largeText else 24}px; }}")
+        )
 
     def installShortcuts(self):
         self.removeShortcuts()

@@ -98,7 +98,6 @@ class Bench:
             from PIL import Image
 
             self.desktop.process(0.4)
-            self.window.draw()
             path = self.window.save(self.pictures / f"module_{name}.png")
             Image.open(path).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
 
@@ -114,6 +113,10 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     loading = bench.blocked("starting, model loading", lambda: flow.segmenting.model is not None)
     bench.rows.append(("model loaded and warm", f"{loading:.1f} s", ""))
     bench.picture("start")
+    for number, name in ((1, "research"), (2, "setup")):
+        ui.tabs.setCurrentIndex(number)
+        bench.picture(name)
+    ui.tabs.setCurrentIndex(0)
     click(ui.nextButton)
     bench.blocked("connecting", lambda: flow.link.pose is not None and ui.nextButton.text == "Start sweep")
     bench.picture("connected")

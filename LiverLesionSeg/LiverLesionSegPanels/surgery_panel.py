@@ -230,7 +230,10 @@ class SurgeryPanel:
         set_text(ui.headline, sentence(state.said))
         self.style(ui.headline, TINTED.format(paper=TINTS[state.state]) + " QLabel { font-weight: bold; font-size: 17px; }")
         color = "#b03030" if action == "stop_sweep" else COLORS["ready"] if action else COLORS["waiting"]
-        self.style(ui.nextButton, f"QPushButton {{ font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}")
+        self.style(
+            ui.nextButton,
+            f"QPushButton {{ min-height: 60px; font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}",
+        )
         cancellable = any(s.cancel for s in flow.states().values())
         ui.progressRow.visible = self.cancellable = cancellable
         fraction = state.fraction

@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from LiverLesionSegLib.host.looking import GUIDANCE, LIVE, VOLUME, Looking
+from LiverLesionSegLib.host.looking import GUIDANCE, LESION, LIVE, VOLUME, Looking
 from LiverLesionSegLib.scene.guidance import show_in_corner
 from LiverLesionSegLib.scene.layouts import layout_node, show_layout
 from LiverLesionSegLib.scene.navigation import keep_out_of_live_slice
@@ -18,10 +18,11 @@ class Views:
     def __init__(self, flow: Any) -> None:
         self.flow, self.looking = flow, Looking(flow)
         self._subject: tuple[str, Any] = ("", None)
+        self._volume: Any = None
         self._corner: Any = None
 
     def show(self, name: str) -> None:
-        """Show the layout "navigation" or "review", and bring what matters into its 3D view."""
+        """Show the layout "sweep", "navigation" or "review", and bring what matters into its 3D view."""
         self.flow.do(lambda: show_layout(layout_node(slicer.mrmlScene), name))
         current = self.flow.nodes.current()
         if current is not None and name == "navigation":
@@ -33,14 +34,15 @@ class Views:
         subject = self.looking.subject()
         if subject[0] == self._subject[0] and subject[1] is self._subject[1]:
             return
-        before, self._subject = self._subject, subject
+        (before, _), self._subject = self._subject, subject
+        volume, self._volume = self._volume, self.flow.boxing.volume
         if subject[0] == LIVE:
+            self.show("sweep")
+        elif subject[0] == GUIDANCE and before != GUIDANCE:
             self.show("navigation")
-        elif subject[0] == VOLUME and subject[1] is not before[1]:
+        elif subject[0] in (VOLUME, LESION) and (before == LIVE or volume is not self._volume):
             self.show("review")
-        elif subject[0] == GUIDANCE and before[0] != GUIDANCE:
-            self.show("navigation")
-        elif subject[0]:
+        elif subject[0] == LESION and before != GUIDANCE:
             self.looking.look(self._aspect())
 
     def _view(self) -> Any:

@@ -280,12 +280,13 @@ class Flow:
         for name in ("sweep", "segment", "review"):
             if found[name].state == RUNNING:
                 return name, ""
+        again = found["sweep"].action or found["connect"].action
+        if found["sweep"].state == ATTENTION and self.boxing.box is None and found["sweep"].said.code in ("error", "sweep.refused"):
+            return "sweep", again  # what is wrong with the sweep has to be read, not only stand in a step that is closed
         if self.boxing.volume is None:
             if found["connect"].state in (READY, RUNNING) or (found["connect"].state == ATTENTION and found["connect"].action):
                 return "connect", found["connect"].action
             return ("sweep", found["sweep"].action) if found["sweep"].action else ("connect", found["connect"].action)
-        if found["sweep"].said.code == "sweep.refused" and self.boxing.box is None:
-            return "sweep", found["sweep"].action
         for name in ("box", "segment", "review", "navigate"):
             if found[name].action:
                 return name, found[name].action

@@ -28,13 +28,16 @@ class Looking:
         """(LIVE, VOLUME, LESION, GUIDANCE or "", the value that changes with the subject)."""
         flow = self._flow
         navigating = flow.navigating
+        live = navigating.scene_nodes is not None and flow.link.session is not None
+        if live and flow.sweeps.recording:
+            return LIVE, flow.sweeps.begun
         if navigating.active and navigating.scene_nodes is not None and navigating.scene_nodes.guidance is not None:
             return GUIDANCE, flow.boxing.volume
         if flow.segmenting.result is not None:
             return LESION, flow.segmenting.result.box
         if flow.boxing.volume is not None:
             return VOLUME, flow.boxing.volume
-        return (LIVE, flow.link.session) if navigating.scene_nodes is not None and flow.link.session is not None else ("", None)
+        return (LIVE, flow.link.session) if live else ("", None)
 
     def look(self, aspect: float = 1.0) -> bool:
         """Turn the 3D view's camera to the subject; False where there is no view or nothing to see. aspect: the view's width over its height."""

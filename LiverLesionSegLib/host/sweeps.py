@@ -65,6 +65,11 @@ class Sweeps:
         return self._phase == "recording"
 
     @property
+    def begun(self) -> float:
+        """When what goes on was begun, by time.monotonic."""
+        return self._begun
+
+    @property
     def busy(self) -> bool:
         """Whether a sweep is being recorded, or made into a volume."""
         return self._phase != "idle"

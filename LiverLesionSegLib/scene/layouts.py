@@ -1,4 +1,4 @@
-"""The two arrangements of views, navigation and review, as descriptions for Slicer's layout node, and the view nodes that they name.
+"""The three arrangements of views, sweep, navigation and review, as descriptions for Slicer's layout node, and the view nodes that they name.
 
 The XML is of the kind that vtkMRMLLayoutLogic reads: nested <layout> of <item>, each with a <view class singletontag> and its properties.
 """
@@ -18,6 +18,7 @@ VIEW_3D = "1"
 
 NAVIGATION_LAYOUT = 5706
 REVIEW_LAYOUT = 5707
+SWEEP_LAYOUT = 5708
 """Numbers of the layouts; Slicer's own end below 1000, and whoever adds one picks a number that nobody else has."""
 
 _SLICES = (("Red", "Axial", "R", "#F34A33"), ("Green", "Coronal", "G", "#6EB04B"), ("Yellow", "Sagittal", "Y", "#EDD54C"))
@@ -46,7 +47,12 @@ def _split(items: list[tuple[int, str]]) -> str:
 NAVIGATION_XML = _split([(600, _view_3d()), (400, _slice(LIVE_SLICE, "Axial", "Live", "#73E6BF"))])
 REVIEW_XML = _split([(500, _layout("vertical", [_slice(*s) for s in _SLICES])), (500, _view_3d())])
 
-LAYOUTS = MappingProxyType({"navigation": (NAVIGATION_LAYOUT, NAVIGATION_XML), "review": (REVIEW_LAYOUT, REVIEW_XML)})
+SWEEP_XML = _split([(500, _slice(LIVE_SLICE, "Axial", "Live", "#73E6BF")), (500, _layout("vertical", [_slice(*_SLICES[0]), _view_3d()]))])
+"""The live image, and beside it what the sweep has seen so far."""
+
+LAYOUTS = MappingProxyType(
+    {"navigation": (NAVIGATION_LAYOUT, NAVIGATION_XML), "review": (REVIEW_LAYOUT, REVIEW_XML), "sweep": (SWEEP_LAYOUT, SWEEP_XML)}
+)
 
 
 def layout_node(scene: Scene) -> Node:
@@ -58,7 +64,7 @@ def layout_node(scene: Scene) -> Node:
 
 
 def register_layouts(node: Node) -> None:
-    """Teach a vtkMRMLLayoutNode both layouts; may be called again. The layout that is shown stays. Raises SceneError."""
+    """Teach a vtkMRMLLayoutNode the layouts; may be called again. The layout that is shown stays. Raises SceneError."""
     for name, (number, xml) in LAYOUTS.items():
         if node.IsLayoutDescription(number):
             if node.GetLayoutDescription(number) != xml and not node.SetLayoutDescription(number, xml):
@@ -68,7 +74,7 @@ def register_layouts(node: Node) -> None:
 
 
 def show_layout(node: Node, name: str) -> int:
-    """Show the layout "navigation" or "review" (registered if need be); the number of the one shown before, for going back to it."""
+    """Show the layout "sweep", "navigation" or "review" (registered if need be); the number of the one shown before, for going back to it."""
     if name not in LAYOUTS:
         raise SceneError(f"There is no layout {name}; choose {' or '.join(LAYOUTS)}.")
     register_layouts(node)

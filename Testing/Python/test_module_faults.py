@@ -48,6 +48,7 @@ def test_a_worker_killed_while_it_reconstructs_leaves_the_sweep(flow, scenario):
     state = flow.states()["sweep"]
     assert state.state == "attention" and "SIGKILL" in state.said.values["text"]
     assert flow.nodes.current() is None and flow.boxing.volume is None
+    assert flow.next() == ("sweep", "connect")  # where it is said; without a connection that comes first
     assert len(read_sweep(scenario.path)) == len(scenario.sweep) // 2
     assert flow.do(lambda: flow.sweeps.load(scenario.path, scenario.config))  # a new process does it
     until(flow, lambda: not flow.sweeps.busy)

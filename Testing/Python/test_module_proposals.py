@@ -92,7 +92,7 @@ def test_a_box_drawn_meanwhile_ends_the_search_and_nothing_marked_is_said_as_tha
         try:
             assert flow.do(lambda: flow.sweeps.load(path, config)), flow.problem
             until(flow, lambda: flow.sweeps.result is not None and not flow.proposing.running)
-            assert codes(flow)["box"] == "box.no_proposal" and flow.next() == ("box", "place_box")
+            assert codes(flow)["box"] == "box.no_proposal" and flow.states()["box"].action == "place_box"
             assert not flow.act("accept_proposal") and "put the box yourself" in flow.problem.values["text"]
             assert flow.do(lambda: flow.sweeps.load(path, config))
             until(flow, lambda: flow.proposing.running)
