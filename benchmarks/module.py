@@ -51,7 +51,7 @@ class Bench:
 
         self.desktop, self.pictures = desktop, pictures
         before = desktop.layout_manager.layout
-        for name in ("navigation", "review"):  # the views that they bring stay, as they do in Slicer
+        for name in ("navigation", "review", "sweep"):  # the views that they bring stay, as they do in Slicer
             show_layout(layout_node(desktop.scene), name)
             desktop.process()
         desktop.layout_manager.layout = before

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
-from .texts import COLORS, SYMBOLS, TINTS, action_texts, sentence, state_words, step_titles, tool_line
+from .texts import COLORS, SYMBOLS, TINTS, action_texts, methods, sentence, state_words, step_titles, tool_line, tool_words
 from .views import Views
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
@@ -325,8 +325,9 @@ class SurgeryPanel:
     def _lesion_text(self, result: Any) -> str:
         if result is None:
             return ""
-        lines = [_("{method}, model {model} {number}, on {device}").format(
-            method=result.method, model=result.model or "–", number=result.model_id[:12], device=result.device)]  # fmt: skip
+        method = methods().get(result.method, result.method)
+        text = _("{method}, model {model} {number}, on {device}") if result.model else _("{method}, on {device}")
+        lines = [text.format(method=method, model=result.model, number=result.model_id[:12], device=result.device)]
         if result.value is not None:
             tuned = abs(result.value - result.tuned.value) < 1e-6
             lines.append((_("threshold {value:.2f}, as tuned") if tuned else _("threshold {value:.2f}, by hand")).format(value=result.value))
@@ -354,7 +355,7 @@ class SurgeryPanel:
         lines = [_("margin {distance}").format(distance=reading.margin_text)] if known else []
         if shown.tool is not None:
             age = "" if shown.tool.age_s == float("inf") else _(", {age:.1f} s old").format(age=shown.tool.age_s)
-            lines.append(_("{tool}: {state}{age}").format(tool=self.flow.navigating.tool, state=shown.tool.state, age=age))
+            lines.append(_("{tool}: {state}{age}").format(tool=self.flow.navigating.tool, state=tool_words()[shown.tool.state], age=age))
         lines += [shown.reason] if shown.reason and not known else []
         set_text(ui.marginLabel, "   ".join(lines))
 

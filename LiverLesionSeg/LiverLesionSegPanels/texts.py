@@ -68,7 +68,7 @@ def sentences() -> dict[str, str]:
         "sweep.recording_findings": _("Recording {name}: {frames} frames, {seconds:.0f} s. {advice}"),
         "sweep.problem": _("Recording {name}: {problem}"),
         "sweep.link_lost": _("The connection is lost; {frames} frames are safe on the disk. Wait until it is back and go on, or stop the sweep."),
-        "sweep.tracker_lost": _("The probe is not tracked, {frames} frames are safe. Hold still, bring it back into the field, then go on."),
+        "sweep.tracker_lost": _("{tools} is not tracked; {frames} frames are safe. Hold still, bring it back into the field, then go on."),
         "sweep.finishing": _("Saving {name} …"),
         "sweep.reconstructing": _("Making the volume of {name} …"),
         "sweep.done": _("{name}: a volume of {frames} frames, after {seconds:.1f} s."),
@@ -122,17 +122,36 @@ def sentences() -> dict[str, str]:
     }
 
 
+@cache
+def kinds() -> dict[str, str]:
+    """A researcher's run -> its name."""
+    return {"evaluate": _("evaluation"), "export": _("training export"), "doctor": _("check of this Slicer")}
+
+
+@cache
+def methods() -> dict[str, str]:
+    """Method -> its name."""
+    return {"nnunet": _("Network"), "region-growing": _("Region growing"), "ellipsoid": _("Ellipsoid")}
+
+
+@cache
+def tool_words() -> dict[str, str]:
+    """State of a tool -> in words."""
+    return {"OK": _("OK"), "stale": _("stale"), "missing": _("missing"), "unknown tip": _("OK, tip not known")}
+
+
 def sentence(said: Any) -> str:
     """The sentence of a `Said`. The list of tools that are not tracked is only named where there is one."""
     values = dict(said.values)
     if said.code == "connect.live":
         values["not_tracked"] = _("Not tracked: {tools}.").format(tools=values["tools"]) if values["tools"] else ""
+    if "kind" in values:
+        values["kind"] = kinds().get(values["kind"], values["kind"])
     return sentences()[said.code].format(**values).strip()
 
 
 def tool_line(name: str, reading: Any, tip: str) -> str:
     """A line of the list of tools, as rich text: state in colour and in words."""
-    words = {"OK": _("OK"), "stale": _("stale"), "missing": _("missing"), "unknown tip": _("OK, tip not known")}
     colors = {"OK": COLORS["done"], "unknown tip": COLORS["done"], "stale": COLORS["attention"]}
     age = "" if reading.age_s == float("inf") or reading.age_s < 1.0 else _(", {seconds:.0f} s ago").format(seconds=reading.age_s)
-    return f'<b>{name}</b>: <span style="color:{colors.get(reading.state, "#c02020")}">{words[reading.state]}{age}</span>{tip}'
+    return f'<b>{name}</b>: <span style="color:{colors.get(reading.state, "#c02020")}">{tool_words()[reading.state]}{age}</span>{tip}'

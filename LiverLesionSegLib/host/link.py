@@ -148,6 +148,18 @@ class Link:
         tools, now = self.tools, time.monotonic()
         return {} if tools is None else {name: tools.reading(name, now) for name in tools.names}
 
+    def not_tracked(self) -> list[str]:
+        """Names of the tools whose position cannot be believed now."""
+        return [name for name, reading in self.readings().items() if reading.state not in (OK, UNKNOWN_TIP)]
+
+    def missing(self) -> str:
+        """What an image without a place lacks, by name."""
+        if self.config is None:
+            return ""
+        needed = (self.config.calibration.probe_frame, self.config.calibration.reference_frame)
+        bad = [name for name in self.not_tracked() if name in needed]
+        return ", ".join(bad or needed)
+
     def need(self) -> Session:
         """The session. Raises LinkError without one that receives."""
         if self.session is None:
@@ -173,9 +185,9 @@ class Link:
             if self.frame is None and waited < PATIENCE_S:
                 return step(RUNNING, "connect.waiting", cancel=True, host=host, port=port)
             return step(ATTENTION, "connect.no_images", seconds=receiver.image_silence_s)
-        bad = [name for name, reading in self.readings().items() if reading.state not in (OK, UNKNOWN_TIP)]
+        bad = self.not_tracked()
         if self.pose is None:
-            return step(ATTENTION, "connect.no_pose", tools=", ".join(bad) or "?", details=[self.pose_reason])
+            return step(ATTENTION, "connect.no_pose", tools=self.missing(), details=[self.pose_reason])
         dropped = receiver.images_lost
         details = [f"{reason}: {count}" for reason, count in receiver.dropped.items()] if dropped else []
         return step(DONE, "connect.live", fps=receiver.fps, tools=", ".join(bad), details=details)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..realtime import LiveSegmenter, LiveSettings
 from ..realtime.network import DEFAULT_FRAMES_MODEL, PLAIN_THRESHOLD
-from ..scene.live_contour import LiveContour, live_contour_nodes, show_live_contour
+from ..scene.live_contour import STALE_S, LiveContour, live_contour_nodes, show_live_contour
 from ..worker.client import Worker
 from ..worker.frames import WorkerFrames
 from .background import Background
@@ -35,6 +35,7 @@ class Outlining:
         self._link, self._navigating, self._worker, self._background, self._nodes, self._log = link, navigating, worker, background, nodes, log
         self.folder = folder or DEFAULT_FRAMES_MODEL
         self.wanted = False
+        self.stale_s = STALE_S
         self.drawn = 0
         self.problem = ""
         self._segmenter: LiveSegmenter | None = None
@@ -67,7 +68,7 @@ class Outlining:
             self._segmenter.offer(self._link.frame)
         if self._contour is None or self._contour.live is not nodes.live:
             self._contour = live_contour_nodes(self._nodes.scene, nodes.live, nodes.slice_node)
-        self.drawn = show_live_contour(self._contour, self._segmenter.newest(), time.monotonic(), self._link.pose)
+        self.drawn = show_live_contour(self._contour, self._segmenter.newest(), time.monotonic(), self._link.pose, stale_s=self.stale_s)
         problem = self._segmenter.counters().problem
         if problem != self.problem:
             self.problem = problem

@@ -233,7 +233,7 @@ class Sweeps:
         if not status.receiver.connected or status.receiver.image_silence_s > 2.0:
             return step(ATTENTION, "sweep.link_lost", "stop_sweep", details=details, **values)
         if self._link.pose is None and status.frames:
-            return step(ATTENTION, "sweep.tracker_lost", "stop_sweep", details=details, **values)
+            return step(ATTENTION, "sweep.tracker_lost", "stop_sweep", details=details, tools=self._link.missing(), **values)
         if findings:
             return step(RUNNING, "sweep.recording_findings", "stop_sweep", details=details, advice=findings[-1].advice, **values)
         return step(RUNNING, "sweep.recording", "stop_sweep", **values)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import PROJECT
-from module_cases import codes, until
+from module_cases import codes, connect, playing, until
 from realtime_cases import Ball, a_calibration, a_sweep, image_pose, slice_of
 from test_realtime_worker import GREY_NETWORK
 from worker_cases import site_package
@@ -17,9 +19,10 @@ from worker_cases import site_package
 pytest.importorskip("slicer")
 
 from LiverLesionSegLib.host import Flow, FlowSettings
+from LiverLesionSegLib.phantom import there_and_back
 from LiverLesionSegLib.phantom.writing import write_config
 from LiverLesionSegLib.scene import headless_scene
-from LiverLesionSegLib.sweep import write_sweep
+from LiverLesionSegLib.sweep import read_sweep, write_sweep
 from LiverLesionSegLib.types import Box
 
 CALIBRATION = a_calibration()
@@ -101,6 +104,31 @@ def test_a_box_drawn_meanwhile_ends_the_search_and_nothing_marked_is_said_as_tha
             assert codes(flow)["box"].startswith("box.") and "propos" not in codes(flow)["box"]
         finally:
             flow.close()
+
+
+def test_the_live_outline_comes_and_goes(tmp_path, installed):
+    path, config = write_swept(tmp_path, "ball", [LARGE])
+    scenario = SimpleNamespace(config=config, sweep=there_and_back(read_sweep(path)))
+
+    def lines(flow):
+        nodes = [flow.scene.GetNthNodeByClass(n, "vtkMRMLModelNode") for n in range(flow.scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))]
+        return [bool(node.GetDisplayNode().GetVisibility()) for node in nodes if "network outline" in node.GetName()]
+
+    with playing(scenario, fps=10.0) as server, headless_scene() as headless:
+        flow = flow_in(headless.scene, tmp_path, installed)
+        flow.outlining.stale_s = 60.0  # a busy computer is no failure here
+        try:
+            connect(flow, scenario, server)
+            assert lines(flow) == []
+            flow.outlining.wanted = True
+            until(flow, lambda: flow.outlining.drawn > 0)
+            assert lines(flow) == [True] and flow.outlining.problem == ""
+            flow.outlining.wanted = False
+            flow.tick()
+            assert flow.outlining.drawn == 0 and not any(lines(flow))
+        finally:
+            flow.close()
+        assert not any(thread.name == "live-segmenter" for thread in threading.enumerate())
 
 
 def test_nothing_of_it_is_seen_where_no_network_of_frames_is_installed(tmp_path):

@@ -37,7 +37,7 @@ def opened(desktop, scenario, folder):
 
     from LiverLesionSegLib.scene.layouts import layout_node, show_layout
 
-    for name in ("navigation", "review"):
+    for name in ("navigation", "review", "sweep"):
         show_layout(layout_node(desktop.scene), name)
         desktop.process()
     desktop.baseline = leaks.snapshot(desktop)
