@@ -24,6 +24,15 @@ class ModuleInSlicer(unittest.TestCase):
     def test_self_tests(self):
         slicer.selfTests["LiverLesionSeg"](msec=0)
 
+    def test_simulated_patient_is_among_the_sample_data(self):
+        import SampleData
+
+        import LiverLesionSeg
+
+        if SampleData.SampleDataLogic().sourceForSampleName("LiverLesionSegSimulated") is None:
+            LiverLesionSeg.registerSampleData()  # what is done when Slicer has started
+        self.assertIsNotNone(SampleData.SampleDataLogic().sourceForSampleName("LiverLesionSegSimulated"))
+
     def test_worker_starts_in_slicers_own_python(self):
         from LiverLesionSegLib.host.python import slicer_python
         from LiverLesionSegLib.worker import Worker
