@@ -19,6 +19,7 @@ from .likelihood import LikelihoodSource, checked, insonified, network_to_image
 @dataclass(frozen=True)
 class LiveSettings:
     """threshold: probability from which a pixel is lesion; the model's tuned one, where it has one. minimum_mm2: smaller parts are left out.
+    most: lesions of a frame at most, the largest; a network that marks more than these marks anything.
 
     maximum_hz: no more frames a second are segmented, so that recording and the interface keep a core. stale_s: a result older than this is not
     to be shown.
@@ -26,13 +27,16 @@ class LiveSettings:
 
     threshold: float = 0.5
     minimum_mm2: float = 12.0
+    most: int = 8
     fusion: FusionSettings = field(default_factory=FusionSettings)
     maximum_hz: float = 15.0
     stale_s: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (0 < self.threshold < 1 and self.minimum_mm2 >= 0 and self.maximum_hz > 0 and self.stale_s > 0):
-            raise InputError(f"{self} cannot be: the threshold lies between 0 and 1, no area is negative, rate and time are positive.")
+        if not (0 < self.threshold < 1 and self.minimum_mm2 >= 0 and self.most >= 1 and self.maximum_hz > 0 and self.stale_s > 0):
+            raise InputError(
+                f"{self} cannot be: the threshold lies between 0 and 1, no area is negative, one lesion at least, rate and time are positive."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +88,8 @@ class FrameAnalyser:
         likelihood, fused = self._fusion.fuse(np.where(inside, own, np.float32(0)), pose, timestamp, inside)
         steadied = time.perf_counter()
         settings = self.settings
-        lesions = lesions_in(
-            likelihood, answer.pixel_mm, self._pixel_mm, image_to_reference, threshold=settings.threshold, minimum_mm2=settings.minimum_mm2
-        )
+        limits = {"threshold": settings.threshold, "minimum_mm2": settings.minimum_mm2}
+        lesions = lesions_in(likelihood, answer.pixel_mm, self._pixel_mm, image_to_reference, **limits, most=settings.most)
         seconds = {"predict": predicted - begun, "fuse": steadied - predicted, "contours": time.perf_counter() - steadied}
         return Finding(lesions, likelihood, answer.pixel_mm, fused, answer.model_id, seconds)
 

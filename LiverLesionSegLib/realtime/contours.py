@@ -35,8 +35,9 @@ def lesions_in(
     *,
     threshold: float,
     minimum_mm2: float,
+    most: int = 8,
 ) -> tuple[LiveLesion, ...]:
-    """The connected parts of the (h, w) likelihood at or above `threshold` with at least `minimum_mm2`, the largest first.
+    """The connected parts of the (h, w) likelihood at or above `threshold` with at least `minimum_mm2`, the `most` largest, the largest first.
 
     network_mm, pixel_mm: pixels of the likelihood, of the frame. image_to_reference: (4, 4) of the frame, or None. Outlines run where linear
     interpolation between pixel centres meets the threshold (marching squares: Lorensen and Cline, 1987, in two dimensions).
@@ -49,16 +50,18 @@ def lesions_in(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:] * network_mm**2
     to_image = network_to_image(network_mm, pixel_mm)
     found = []
-    for index, window in enumerate(find_objects(labels)):
+    windows = find_objects(labels)
+    for index in np.argsort(-sizes, kind="stable")[:most]:
         if sizes[index] < minimum_mm2:
-            continue
+            break
+        window = windows[index]
         own, values = labels[window] == index + 1, likelihood[window]
-        lines = _outlines(likelihood, labels, window, index + 1, threshold)
+        lines = _outlines(likelihood, labels, window, int(index) + 1, threshold)
         flat = [transform_points(to_image, np.column_stack([line, np.zeros(len(line))])) for line in lines]
         placed = None if image_to_reference is None else tuple(transform_points(image_to_reference, line) for line in flat)
         contours = tuple(line[:, :2] for line in flat)
         found.append(LiveLesion(contours, placed, float(sizes[index]), float(values[own].max()), float(values[own].mean())))
-    return tuple(sorted(found, key=lambda lesion: -lesion.area_mm2))
+    return tuple(found)
 
 
 def _outlines(

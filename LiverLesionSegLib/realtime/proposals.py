@@ -18,19 +18,20 @@ from ..types import Box, Calibration, Mask, Sweep, Volume
 from .compounding import CERTAIN, SweepLikelihood, as_sweep, likelihood_volume, network_calibration, sweep_likelihood
 from .likelihood import LikelihoodSource
 
-NO_PROPOSAL = "no proposal: the network marked nothing in this sweep that is large enough; draw the box by hand"
+NO_PROPOSAL = "no proposal: the network marked nothing of a lesion's size in this sweep; draw the box by hand"
 """What is said where there is none. That there is no lesion is not said by anyone."""
 
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """threshold: mean likelihood from which a voxel counts. minimum_ml, minimum_frames: smaller parts, or parts that fewer frames support, are left
-    out. support_mm2: a frame supports a part when it marks at least this much of it, at `threshold`. half_score_ml: a part of this volume has half
+    """threshold: mean likelihood from which a voxel counts. minimum_ml, maximum_ml: smaller and larger parts are left out, since a network
+    that marks half a liver marks no lesion; so are parts that fewer than `minimum_frames` support. support_mm2: a frame supports a part when it marks at least this much of it, at `threshold`. half_score_ml: a part of this volume has half
     of the score that a very large one would have. most: proposals at most. reconstruction: of the likelihood volume.
     """
 
     threshold: float = 0.5
     minimum_ml: float = 0.15
+    maximum_ml: float = 80.0
     minimum_frames: int = 3
     support_mm2: float = 4.0
     half_score_ml: float = 0.3
@@ -38,8 +39,14 @@ class ProposalSettings:
     reconstruction: ReconstructionSettings = field(default_factory=lambda: ReconstructionSettings(spacing_mm=1.0, hole_filling=HoleFillingSettings()))
 
     def __post_init__(self) -> None:
-        if not (0 < self.threshold < 1 and self.minimum_ml > 0 and self.minimum_frames >= 1 and self.most >= 1 and self.half_score_ml >= 0):
-            raise InputError(f"{self} cannot be: the threshold lies between 0 and 1, volume and counts are positive.")
+        if not (
+            0 < self.threshold < 1
+            and 0 < self.minimum_ml < self.maximum_ml
+            and self.minimum_frames >= 1
+            and self.most >= 1
+            and self.half_score_ml >= 0
+        ):
+            raise InputError(f"{self} cannot be: the threshold lies between 0 and 1, volumes and counts are positive and increasing.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +99,7 @@ def boxes_in(volume: Volume, sweep: Sweep, calibration: Calibration, likelihood:
     probability = np.where(volume.seen, volume.array, 0).astype(np.float32) / CERTAIN
     labels, count = label(probability >= settings.threshold, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1) * volume.grid.voxel_ml
-    large = np.flatnonzero(sizes[1:] >= settings.minimum_ml) + 1
+    large = np.flatnonzero((sizes[1:] >= settings.minimum_ml) & (sizes[1:] <= settings.maximum_ml)) + 1
     if not len(large):
         return ()
     labels[~np.isin(labels, large)] = 0

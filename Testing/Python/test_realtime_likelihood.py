@@ -69,7 +69,8 @@ def test_parts_are_kept_apart_and_small_ones_left_out() -> None:
     first, second, third = lesions_in(likelihood, 1.0, (1.0, 1.0), None, threshold=0.5, minimum_mm2=10)
     assert [lesion.area_mm2 for lesion in (first, second, third)] == [200, 84, 64]
     assert [len(lesion.contours_px) for lesion in (first, second, third)] == [1, 2, 1]
-    assert first.contours_mm is None
+    (only,) = lesions_in(likelihood, 1.0, (1.0, 1.0), None, threshold=0.5, minimum_mm2=10, most=1)
+    assert first.contours_mm is None and only.area_mm2 == 200
     assert first.mean == pytest.approx(0.7) and second.maximum == pytest.approx(0.9)
     corner = third.contours_px[0]
     assert np.allclose(corner[0], corner[-1]) and corner[:, 0].max() < 60 and corner[:, 1].min() > -1

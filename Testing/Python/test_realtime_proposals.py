@@ -34,6 +34,8 @@ def test_both_balls_are_proposed_the_large_one_first() -> None:
     assert 0.4 < proposals[1].score < proposals[0].score <= 1
     assert len(propose_boxes(sweep, CALIBRATION, GreyLevels(), ProposalSettings(most=1))) == 1
     assert len(propose_boxes(sweep, CALIBRATION, GreyLevels(), ProposalSettings(minimum_ml=1.0))) == 1
+    (small,) = propose_boxes(sweep, CALIBRATION, GreyLevels(), ProposalSettings(maximum_ml=1.0))
+    assert small.volume_ml == proposals[1].volume_ml
 
 
 def test_what_few_frames_support_is_no_proposal() -> None:
