@@ -1,0 +1,225 @@
+"""Networks compared: splits by case, what is kept and taken up again, the numbers behind the report, and the whole on a made data set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compare_images import write_images, write_tiny_plan
+
+from LiverLesionSegLib.cli import main
+from LiverLesionSegLib.errors import Cancelled, InputError
+from LiverLesionSegLib.evaluation.measures import measures_of
+from LiverLesionSegLib.geometry import grid_from_axes
+from LiverLesionSegLib.training.comparison import CompareSettings, ImageScore, NetworkRun, case_splits, compare_networks, read_image_set
+from LiverLesionSegLib.training.comparison.results import cohort_of_cases, cohort_of_images, spread_over_splits
+from LiverLesionSegLib.types import Mask
+
+
+def a_run(network: str, repetition: int, dice: dict[str, list[float]], folder: Path = Path()) -> NetworkRun:
+    """A run whose test images have these Dice, by case."""
+    images = tuple(
+        ImageScore(f"{case}_{n}", case, {"dice": value}, {} if math.isfinite(value) else {"dice": "Neither has a voxel."})
+        for case, values in dice.items()
+        for n, value in enumerate(values)
+    )
+    return NetworkRun(network, repetition, folder, {}, images, 1, 1, (32, 32), 1, 0.5, 0.5, 1.0, 1.0, 1.0, {})
+
+
+def test_splits_are_by_case_and_the_first_is_the_data_set_s_own(tmp_path: Path) -> None:
+    purposes = ("train", "train", "train", "validation", "test", "test")
+    images = read_image_set(write_images(tmp_path / "d", purposes)).images
+    splits = case_splits(images, 6, 3)
+    assert splits[0] == {f"case{n}": purpose for n, purpose in enumerate(purposes)}
+    assert all(sorted(split.values()) == sorted(purposes) and split.keys() == splits[0].keys() for split in splits)
+    assert len({tuple(sorted(split.items())) for split in splits}) > 3, "further splits are drawn"
+    assert splits == case_splits(images, 6, 3) and splits[:3] == case_splits(images, 3, 3) and splits[1:] != case_splits(images, 6, 4)[1:]
+    for split in splits:  # an image has its case's purpose, so no case can serve two
+        of = {purpose: {image.case for image in images if split[image.case] == purpose} for purpose in ("train", "validation", "test")}
+        assert not of["train"] & of["validation"] and not of["train"] & of["test"] and not of["validation"] & of["test"]
+
+
+def test_a_case_in_two_splits_is_refused(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "d")
+    description = json.loads((folder / "dataset.json").read_text())
+    for image in description["liverlesionseg"]["images"]:
+        image["case"] = "one"
+    (folder / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"Case one: has images in train and in validation"):
+        case_splits(read_image_set(folder).images, 2, 0)
+
+
+def test_data_that_cannot_be_compared_on(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a data set that export wrote"):
+        read_image_set(tmp_path)
+    folder = write_images(tmp_path / "d")
+    with pytest.raises(InputError, match="has no label 'cyst'; it has lesion"):
+        read_image_set(folder, "cyst")
+    (folder / "labelsTs" / "case4_frame0000.nrrd").unlink()
+    with pytest.raises(InputError, match=r"case4_frame0000.nrrd: is missing from the data set; export it again"):
+        read_image_set(folder)
+    with pytest.raises(InputError, match="has no test image"):
+        read_image_set(write_images(tmp_path / "e", ("train", "validation")))
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--networks", "unet,resunet"], "Network 'resunet' is not known; choose from unet, segnet, vnet"),
+        (["--networks", ","], "No network was named"),
+        (["--networks", "unet", "--plan", "nothing_such"], "is neither a plan of nnunet_plans"),
+        (["--networks", "segnet", "--plan", "crop"], "has no 3D form"),
+        (["--networks", "unet", "--label", "cyst"], "has no label 'cyst'"),
+        (["--networks", "unet", "--iterations", "0"], "0 is not a whole number of at least 1"),
+    ],
+)
+def test_bad_usage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], what: str) -> None:
+    folder = write_images(tmp_path / "d")
+    assert main(["compare", "--data", str(folder), "--output", str(tmp_path / "out"), *words]) == 2
+    err = capsys.readouterr().err
+    assert what in err and len(err.strip().splitlines()) == 1
+    assert not list((tmp_path / "out").glob("*")), "nothing half-written"
+
+
+def test_cases_are_means_over_their_images_and_splits() -> None:
+    runs = [
+        a_run("unet", 0, {"a": [0.4, 0.8], "b": [math.nan, 0.5]}),
+        a_run("segnet", 0, {"a": [0.1, 0.3], "b": [math.nan, math.nan]}),
+        a_run("unet", 1, {"a": [0.9], "c": [0.2]}),
+    ]
+    cohort = cohort_of_cases(runs, ["unet", "segnet"])
+    assert [case.case for case in cohort.cases] == ["a", "b", "c"]
+    assert cohort.values("unet", "dice") == pytest.approx([(0.4 + 0.8 + 0.9) / 3, 0.5, 0.2])
+    assert cohort.values("segnet", "dice") == pytest.approx([0.2, math.nan, math.nan], nan_ok=True)
+    undefined = cohort.cases[1].of("segnet")
+    assert undefined is not None and undefined.undefined == {"dice": "Neither has a voxel."}
+    assert cohort_of_images(runs, ["unet", "segnet"]).values("unet", "dice") == pytest.approx([0.4, 0.8, math.nan, 0.5], nan_ok=True)
+    spread = spread_over_splits(runs, "unet", "dice")  # (0.6 + 0.5) / 2 and (0.9 + 0.2) / 2
+    assert (spread.n, spread.mean, spread.low, spread.high) == pytest.approx((2, 0.55, 0.55, 0.55))
+    assert math.isnan(spread_over_splits(runs, "vnet", "dice").mean)
+
+
+def test_the_surface_of_a_slice_is_its_outline() -> None:
+    """Two concentric squares of 8 and 4 pixels of 2 mm: from the inner outline 4 mm to the outer, and its corner is nearest at the inner corner."""
+    grid = grid_from_axes((1, 12, 12), np.zeros(3), np.eye(3), (2.0, 2.0, 999.0), "Image")
+    outer, inner = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    outer[0, 2:10, 2:10] = inner[0, 4:8, 4:8] = True
+    measures, _ = measures_of(Mask(inner, grid), Mask(outer, grid), in_plane=True)
+    assert measures["hd_mm"] == pytest.approx(math.hypot(4, 4))
+    near = [4.0] * 12  # each pixel of the inner outline has one of the outer two pixels away
+    far = [math.hypot(2 * max(0, 2 - n, n - 5), 4) for n in range(8)] * 4  # a side of the outer, its corners counted twice
+    corners = [math.hypot(4, 4)] * 4
+    assert measures["assd_mm"] == pytest.approx((sum(near) + sum(far) - sum(corners)) / (12 + 28))
+    assert measures_of(Mask(inner, grid), Mask(outer, grid))[0]["assd_mm"] != pytest.approx(measures["assd_mm"])
+
+
+@pytest.mark.slow
+def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two networks, two iterations: report, records, networks that load; a second call trains nothing; a third goes on with what is missing."""
+    pytest.importorskip("nnunetv2")
+    if find_spec("monai") is None:
+        pytest.skip("monai is not installed: pip install 'liverlesionseg[baselines]'")
+    data, plan, out = write_images(tmp_path / "Dataset009_made"), write_tiny_plan(tmp_path / "plan.json"), tmp_path / "out"
+    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 2, "--networks", "unet,vnet", "--json"]
+
+    def compare(*more: object) -> dict[str, Any]:
+        code = main([*map(str, words), *map(str, more)])
+        printed, err = capsys.readouterr()
+        assert code == 0, err
+        return dict(json.loads(printed))
+
+    found = compare()
+    assert found["runs"] == 2 and found["resumed"] == 0 and set(found["dice"]) == {"unet", "vnet"}
+    for name in ("report.html", "report.md", "table.csv", "images.csv", "figures/violins.svg", "figures/learning_curves.png", "figures/overlays.png"):
+        assert (out / name).stat().st_size > 0
+    with (out / "table.csv").open(newline="") as stream:
+        table = {row["network"]: row for row in csv.DictReader(stream)}
+    assert list(table) == ["unet", "vnet"] and int(table["vnet"]["parameters"]) > 9e6 and float(table["vnet"]["operations_per_tile"]) > 1e8
+    with (out / "images.csv").open(newline="") as stream:
+        images = list(csv.DictReader(stream))
+    assert len(images) == 2 * 4 and {row["case"] for row in images} == {"case3", "case4"}
+    text = (out / "report.md").read_text()
+    assert "V-Net" in text and "Not for clinical use" in text and "differences of this size come about by chance" in text
+    runs = sorted((out / "runs").iterdir())
+    assert [run.name.split("-")[0] for run in runs] == ["unet", "vnet"] and not list(out.rglob("*.training"))
+    _check_kept_networks(runs, data)
+    _check_numbers(runs[0], data)
+
+    # Finished runs are taken as they are.
+    before = {run: (run / "run.json").read_bytes() for run in runs}
+    with monkeypatch.context() as patch:
+        patch.setattr("LiverLesionSegLib.training.comparison.run.train", lambda *_, **__: pytest.fail("nothing is left to train"))
+        assert compare()["resumed"] == 2
+    assert {run: (run / "run.json").read_bytes() for run in runs} == before
+
+    # Another split, stopped before its first training: the earlier runs are kept, and nothing half-written is left.
+    settings = CompareSettings(("unet", "vnet"), str(plan), 2, repeats=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("LiverLesionSegLib.training.comparison.run.train", _stopped)
+        with pytest.raises(Cancelled):
+            compare_networks(read_image_set(data), out, settings)
+    assert sorted(run.name for run in (out / "runs").iterdir()) == [run.name for run in runs]
+    found = compare("--repeats", 2, "--networks", "unet")
+    assert found["runs"] == 2 and found["resumed"] == 1 and "Over the splits" in (out / "report.md").read_text()
+
+    # The same folder is not for other data.
+    other = write_images(tmp_path / "other" / "Dataset009_made", per_case=3)
+    assert main(["compare", "--data", str(other), "--output", str(out), "--plan", str(plan), "--networks", "unet"]) == 2
+    assert "was made for another data set" in capsys.readouterr().err
+
+
+def _stopped(*_: object, **__: object) -> Path:
+    raise Cancelled("Cancelled; the last checkpoint stands.")
+
+
+def _check_kept_networks(runs: list[Path], data: Path) -> None:
+    """What is kept of a run is a results folder that the product loads, and builds the same network from."""
+    from LiverLesionSegLib.segmentation import load_model
+    from LiverLesionSegLib.segmentation._nnunet_network import build_network
+
+    for run in runs:
+        bundle = load_model(run / "model")
+        network = build_network(bundle)
+        record = json.loads((run / "run.json").read_text())
+        assert sum(parameter.numel() for parameter in network.parameters()) == record["parameters"]
+        assert bundle.weights.trainer == record["trainer"] and record["split"]["case2"] == "validation"
+
+
+def _check_numbers(run: Path, data: Path) -> None:
+    """The probability is nnU-Net's own, and a test image's record is what its kept mask gives."""
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from LiverLesionSegLib.segmentation._nnunet_weights import read_checkpoint
+    from LiverLesionSegLib.training.comparison.inference import ImagePredictor
+    from LiverLesionSegLib.training.comparison.records import kept, read_masks
+
+    plans, dataset = (json.loads((run / "model" / f"{name}.json").read_text()) for name in ("plans", "dataset"))
+    weights = read_checkpoint(run / "model" / "fold_0" / "checkpoint_final.pth")
+    predictor = ImagePredictor("unet", weights, plans, dataset, label=1, classes=2, device="cpu")
+    images = read_image_set(data)
+    array, labels, grid = images.images[-1].read()
+    probability = predictor.probability(array, grid)
+
+    manager = PlansManager(plans)
+    theirs = nnUNetPredictor(tile_step_size=0.5, use_gaussian=True, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    state = [{name: torch.from_numpy(value) for name, value in weights.state.items()}]
+    theirs.manual_initialization(predictor.network, manager, manager.get_configuration("2d"), state, dataset, "x", None)
+    spacing = {"spacing": [999.0, 1.5, 1.5]}
+    wanted = theirs.predict_single_npy_array(array, spacing, None, None, True)[1][1]
+    assert np.abs(probability - wanted).max() < 5e-3  # they add tiles up in half precision
+
+    record = json.loads((run / "run.json").read_text())
+    found = kept(run, record["key"])
+    assert found is not None and kept(run, "another") is None
+    image = found.images[-1]
+    mask = read_masks(found, {image.name: labels.shape})[image.name]
+    assert image.name == images.images[-1].name and np.array_equal(mask, probability >= found.threshold)
+    assert image.measures["dice"] == pytest.approx(measures_of(Mask(mask, grid), Mask(labels == 1, grid), in_plane=True)[0]["dice"], nan_ok=True)
