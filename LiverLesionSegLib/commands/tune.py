@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Runs the path that ships over the validation cases and keeps threshold, curve, areas, cases and model id."""
+    from ..ct.network import is_ct_network
     from ..errors import InputError
     from ..segmentation import load_model
     from ..segmentation.model import THRESHOLD, write_threshold
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace, run: Run) -> int:
     if options.output is not None:
         check_writable(options.output)
     folder = results_folder(options.results)
+    if is_ct_network(folder):
+        return _of_ct(options, folder, run)
     with run.stage("load"), _set_aside(folder / THRESHOLD):
         bundle = load_model(folder)
     tuned = _of_frames(options, bundle, run) if bundle.single_frames else _of_crops(options, bundle, run)
@@ -98,6 +101,37 @@ def _of_frames(options: argparse.Namespace, bundle: ModelBundle, run: Run) -> Tu
     run.device = predictor.device
     with run.stage("tune"):
         return tune_frames(cases, predictor, frames=frames, split=options.split, others=others, progress=run.progress)
+
+
+def _of_ct(options: argparse.Namespace, folder: Path, run: Run) -> int:
+    """Of liver and tumour in CT the threshold is the tumour's; cases are the data set's own."""
+    from ..ct import find_source
+    from ..ct.network import CtNetwork, tune_ct
+    from ..errors import InputError
+    from ..segmentation.model import THRESHOLD, write_threshold
+
+    if options.data is None or options.also:
+        raise InputError(f"{folder}: is a network of liver and tumour in CT; give --data with the data set that ct-export wrote, and no --also.")
+    source = find_source(options.data, "dataset", split=options.split)
+    with run.stage("load"), _set_aside(folder / THRESHOLD):
+        network = CtNetwork(folder, options.device, threads=options.threads)
+    with run.stage("tune"):
+        tuned = tune_ct(source, network, options.split, progress=run.progress)
+    with run.stage("write"):
+        write_threshold(folder, network.model_id, tuned.threshold, details=tuned.details)
+        if options.output is not None:
+            with whole_file(options.output) as temporary:
+                temporary.write_bytes((folder / THRESHOLD).read_bytes())
+            run.output("copy", options.output)
+    run.output("threshold", folder / THRESHOLD)
+    run.device = options.device
+    run.found.update(threshold=tuned.threshold.value, label="tumour", model_id=network.model_id, inference_path=network.inference_path)
+    run.found.update(f1=tuned.best.f1, precision=tuned.best.precision, recall=tuned.best.recall, cases=list(tuned.threshold.cases))
+    run.summary.append(
+        f"threshold of the label tumour {tuned.threshold.value:.4f}: F1 {tuned.best.f1:.3f}, precision {tuned.best.precision:.3f}, "
+        f"recall {tuned.best.recall:.3f} over {len(tuned.threshold.cases)} cases"
+    )
+    return 0
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from .burden import Burden, Tumour, tumour_burden
 from .export import read_or_leave_out
 from .predictions import check_folder, predicted_labels, tumour_probability
 from .scan import TUMOUR, CtCase, CtScan, CtSource
+
+if TYPE_CHECKING:
+    from .network import CtNetwork
 
 _SHOWN = 24
 """Overlays in the report itself; the others lie in the folder."""
@@ -81,18 +85,23 @@ def report_ct(
     *,
     predictions: Path | None = None,
     probabilities: Path | None = None,
+    network: CtNetwork | None = None,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> CtReport:
     """Writes report.md, report.html, cases.csv, tumours.csv, charts/ and overlays/ to `folder`, whole or not at all.
 
     predictions: folder of label maps, reported beside the truth. probabilities: folder of tumour probabilities, whose mean in the predicted tumours
-    (in the marked ones without predictions) is the confidence. Cases that cannot be used are left out, each with a sentence; InputError when none is
-    left.
+    (in the marked ones without predictions) is the confidence. network: predicts the cases of a data set instead. Cases that cannot be used are left
+    out, each with a sentence; InputError when none is left.
     """
     settings = settings or CtReportSettings()
     check_folder(predictions)
     check_folder(probabilities)
+    if network is not None:
+        from .network import check_same_preparation
+
+        check_same_preparation(source, network)
     left_out: list[str] = list(source.left_out)
     notes: list[str] = []
     cases: list[CtCaseReport] = []
@@ -106,7 +115,7 @@ def report_ct(
             if scan is None:
                 continue
             try:
-                done, labels = _case(case, scan, settings, predictions, probabilities, cancelled)
+                done, labels = _case(case, scan, settings, predictions, probabilities, network, cancelled)
             except InputError as error:
                 left_out.append(str(error))
                 continue
@@ -123,17 +132,26 @@ def report_ct(
 
 
 def _case(
-    case: CtCase, scan: CtScan, settings: CtReportSettings, predictions: Path | None, probabilities: Path | None, cancelled: IsCancelled | None
+    case: CtCase,
+    scan: CtScan,
+    settings: CtReportSettings,
+    predictions: Path | None,
+    probabilities: Path | None,
+    network: CtNetwork | None,
+    cancelled: IsCancelled | None,
 ) -> tuple[CtCaseReport, dict[str, NDArray[np.uint8]]]:
     labels = {"truth": scan.labels}
     if predictions is not None:
         labels["prediction"] = predicted_labels(predictions, case, scan, cancelled)
     sure = None if probabilities is None else tumour_probability(probabilities, case, scan, cancelled)
+    if network is not None:
+        found = network.probabilities(scan)
+        labels["prediction"], sure = network.labels(found), found[TUMOUR]
     last = list(labels)[-1]
     burdens = {
         kind: tumour_burden(array, scan.grid, sure if kind == last else None, smallest_ml=settings.smallest_ml) for kind, array in labels.items()
     }
-    agreement = _agreement(scan, labels["prediction"]) if predictions is not None else None
+    agreement = _agreement(scan, labels["prediction"]) if "prediction" in labels else None
     return CtCaseReport(case.name, burdens, agreement), labels
 
 

@@ -97,7 +97,7 @@ def test_the_report_of_scans(tmp_path: Path) -> None:
     assert len(rows_of(tmp_path / "report" / "tumours.csv")) == 4
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "3 cases of the layout lits, 4 tumours marked in 2 of them; 1 cases left out" in text
-    assert "lits_002: no tumour is marked" in text
+    assert "no tumour is marked; it counts as a liver without tumours" in text
     for name in ("counts", "volumes", "tumours"):
         assert (tmp_path / "report" / "charts" / f"{name}.png").stat().st_size > 5000
     assert not (tmp_path / "report" / "charts" / "confidence.png").exists()

@@ -64,6 +64,10 @@ class ImagePredictor:
 
     def probability(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
         """(K, J, I) float32 probability of the label, of the (channels, K, J, I) `image`."""
+        return self.probabilities(image, grid)[self._label]
+
+    def probabilities(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+        """(classes, K, J, I) float32 probability of every label, of the (channels, K, J, I) `image`; 0 where nnU-Net cropped the image."""
         from scipy.special import softmax
 
         started = perf_counter()
@@ -75,10 +79,10 @@ class ImagePredictor:
         current = own if len(own) == 3 else [spacing[0], *own]
         shape = properties["shape_after_cropping_and_before_resampling"]
         resampled = np.asarray(self._configuration.resampling_fn_probabilities(logits, shape, current, spacing))
-        result = np.zeros(properties["shape_before_cropping"], dtype=np.float32)
+        result = np.zeros((self._classes, *properties["shape_before_cropping"]), dtype=np.float32)
         part = tuple(slice(int(low), int(high)) for low, high in properties["bbox_used_for_cropping"])
-        result[part] = softmax(resampled.astype(np.float32), axis=0)[self._label]
-        result = np.ascontiguousarray(result.transpose(self._plans.transpose_backward))
+        result[(slice(None), *part)] = softmax(resampled.astype(np.float32), axis=0)
+        result = np.ascontiguousarray(result.transpose(0, *(1 + axis for axis in self._plans.transpose_backward)))
         self.seconds.append(perf_counter() - started)
         return result
 
