@@ -31,41 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> int:
     """Trains, tunes and evaluates each network on each split, then writes the report."""
-    from ..files.atomic import output_folder
     from ..training.comparison import CompareSettings, compare_networks, read_image_set, write_comparison
+    from ..training.comparison.results import spread_over_splits
 
     images = read_image_set(options.data, options.label)
     plan = options.plan or PLANS.get(images.mode, "compare")
     workers = options.workers if options.workers is not None else 0 if options.device == "cpu" else 6
-    settings = CompareSettings(
-        _names(options.networks, plan), plan, options.iterations, options.repeats, options.seed, options.device, options.threads, workers
-    )
-    folder = output_folder(options.output)
+    names = tuple(name.strip() for name in options.networks.split(",") if name.strip())
+    settings = CompareSettings(names, plan, options.iterations, options.repeats, options.seed, options.device, options.threads, workers)
     with run.stage("compare"):
-        comparison = compare_networks(images, folder, settings, progress=run.progress)
+        comparison = compare_networks(images, options.output, settings, progress=run.progress)
     with run.stage("report"):
         command = shlex.join(["liverlesionseg", *sys.argv[1:]]) if Path(sys.argv[0]).name.startswith("liverlesionseg") else ""
-        paths = write_comparison(comparison, folder, command=command, progress=run.progress)
+        paths = write_comparison(comparison, options.output, command=command, progress=run.progress)
     for name, path in paths.items():
         run.output(name, path)
     run.device, run.threads = settings.device, settings.threads
-    from ..training.comparison.results import spread_over_splits
-
     dice = {one.name: spread_over_splits(comparison.runs, one.name, "dice").mean for one in comparison.networks}
     run.found.update(networks=list(dice), dice=dice, runs=len(comparison.runs), resumed=comparison.resumed, iterations=settings.iterations)
     run.summary.append(f"{len(comparison.runs)} runs, {comparison.resumed} of them finished before")
     run.summary.append("mean Dice over test cases: " + ", ".join(f"{name} {value:.3f}" for name, value in dice.items()))
     return 0
-
-
-def _names(text: str, plan: str) -> tuple[str, ...]:
-    """all: whatever the plan's dimensions allow."""
-    import json
-
-    from ..segmentation.networks import ARCHITECTURES
-    from ..training.nnunet import plan_file
-
-    if text != "all":
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-    dimensions = 2 if json.loads(plan_file(plan).read_text(encoding="utf-8")).get("configuration_name") == "2d" else 3
-    return tuple(name for name, one in ARCHITECTURES.items() if dimensions in one.dimensions)

@@ -19,10 +19,11 @@ from ...evaluation.curves import BestF1, VoxelCurves
 from ...evaluation.measures import measures_of
 from ...files.atomic import output_folder
 from ...progress import IsCancelled, Progress, part_of, report, stop_if_cancelled
-from ...segmentation.networks import Architecture, architectures, dimensions_of
+from ...segmentation._nnunet_network import open_device
+from ...segmentation.networks import ARCHITECTURES, Architecture, architectures, dimensions_of
 from ...types import Mask
 from ..curve import read_curve
-from ..nnunet import TrainSettings, Workplace, plan_file, prepare_once, train
+from ..nnunet import TrainSettings, Workplace, _read_object, plan_file, prepare_once, train
 from .images import ImageSet, Split, case_splits, stage, use_split
 from .inference import ImagePredictor, read_json_object
 from .records import ImageScore, NetworkRun, keep, kept
@@ -37,9 +38,8 @@ LONGEST_EPOCH = 250
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """networks: names of `segmentation.networks`. iterations: batches of each training. repeats: splits; the first is the data set's own.
-
-    plan: a folder of nnunet_plans, or a plan.json. label: what is looked for, or None for the lesion. device, threads, workers as `TrainSettings`.
+    """networks: names of `segmentation.networks`, or ("all",), those that have a form for the plan's images. plan: a folder of nnunet_plans, or a
+    plan.json. iterations: batches of each training. repeats: splits; the first is the data set's own. device, threads, workers as `TrainSettings`.
     """
 
     networks: tuple[str, ...]
@@ -56,6 +56,7 @@ class CompareSettings:
             raise InputError(
                 f"{self.iterations} iterations, {self.repeats} repeats and seed {self.seed} compare nothing; give 1 or more, and a seed from 0 on."
             )
+        self.training("", 0)
 
     def training(self, trainer: str, repetition: int) -> TrainSettings:
         """Of one training; a GPU's is shown as many batches an epoch as the CPU's."""
@@ -105,9 +106,10 @@ def compare_networks(
     Raises InputError for unknown networks, a plan that does not fit the data, or a split without a lesion to tune on; ModelError when nnU-Net fails;
     Cancelled, after which a run that was begun goes on at its last checkpoint.
     """
-    template = read_json_object(plan_file(settings.plan))
-    dimensions = 2 if template.get("configuration_name") == "2d" else 3
-    chosen = architectures(settings.networks, dimensions)
+    open_device(settings.device)
+    dimensions = 2 if _read_object(plan_file(settings.plan)).get("configuration_name") == "2d" else 3
+    every = tuple(name for name, one in ARCHITECTURES.items() if dimensions in one.dimensions)
+    chosen = architectures(every if settings.networks == ("all",) else settings.networks, dimensions)
     splits = case_splits(images.images, settings.repeats, settings.seed)
     workplace = stage(images, output_folder(folder) / "nnunet", cancelled)
     plans_name = prepare_once(workplace, images.name, settings.plan, progress=part_of(progress, 0.0, 0.05), cancelled=cancelled)
