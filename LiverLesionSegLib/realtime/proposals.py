@@ -24,9 +24,10 @@ NO_PROPOSAL = "no proposal: the network marked nothing of a lesion's size in thi
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """threshold: mean likelihood from which a voxel counts. minimum_ml, maximum_ml: smaller and larger parts are left out, since a network
-    that marks half a liver marks no lesion; so are parts that fewer than `minimum_frames` support. support_mm2: a frame supports a part when it marks at least this much of it, at `threshold`. half_score_ml: a part of this volume has half
-    of the score that a very large one would have. most: proposals at most. reconstruction: of the likelihood volume.
+    """threshold: mean likelihood from which a voxel counts. minimum_ml, maximum_ml: smaller and larger parts are left out, since a network that marks
+    half a liver marks no lesion; so are parts that fewer than `minimum_frames` support. support_mm2: a frame supports a part when it marks at least
+    this much of it, at `threshold`. half_score_ml: a part of this volume has half of the score that a very large one would have. most: proposals at
+    most. reconstruction: of the likelihood volume.
     """
 
     threshold: float = 0.5
