@@ -11,7 +11,7 @@ from types import TracebackType
 from ..acquisition.frames import TrackedFrame
 from ..acquisition.live_path import LivePath
 from ..errors import Cancelled, InputError
-from ..types import Calibration
+from ..types import Calibration, FloatArray
 from .analyser import Finding, FrameAnalyser, LiveSettings
 from .contours import LiveLesion
 from .likelihood import LikelihoodSource
@@ -31,7 +31,7 @@ class LiveResult:
     finding: Finding
     timestamp: float
     offered_at: float
-    image_to_reference: object
+    image_to_reference: FloatArray | None
     pose_reason: str
     dropped: int
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from link_cases import wait_until
-from realtime_cases import Ball, GreyLevels, a_calibration, a_frame, image_pose, slice_of
+from realtime_cases import Ball, GreyLevels, a_calibration, a_frame, a_sweep, image_pose, slice_of
 
+from LiverLesionSegLib.acquisition import ReplayServer, ReplaySettings
+from LiverLesionSegLib.acquisition.session import Session
 from LiverLesionSegLib.errors import Cancelled, WorkerError
 from LiverLesionSegLib.realtime import LiveSegmenter, LiveSettings
+from LiverLesionSegLib.sweep import read_sweep
 
 CALIBRATION = a_calibration()
 POSE = image_pose((0.0, 0.0, 0.0))
@@ -140,3 +144,24 @@ def test_the_rate_is_bounded_and_close_does_not_wait_for_the_network() -> None:
     live.offer(frame(1))
     assert live.counters().dropped == 1
     gate.open.release()
+
+
+def test_a_recording_is_whole_while_the_network_stands_still(tmp_path: Path) -> None:
+    """A ball swept over a connection and recorded; the network answers first when all frames have come, and then for the first and the last."""
+    ball = Ball((6.0, 3.0, -4.0), 8.0)
+    poses = [image_pose((0.0, y, 0.0)) for y in np.linspace(-2, 8, 40)]
+    sent = a_sweep([slice_of([ball], pose) for pose in poses], poses, CALIBRATION)
+    gate, path = Gate(), tmp_path / "recorded.igs.mha"
+    with LiveSegmenter(gate, CALIBRATION, FAST) as live, ReplayServer(sent, ReplaySettings(port=0, fps=50.0, wait=True), CALIBRATION) as server:
+        with Session("127.0.0.1", server.port, calibration=CALIBRATION, on_frame=live.offer, record_to=path, frames=40) as session:
+            wait_until(lambda: session.status().state == "stopped", 120)
+            session.stop()
+            wait_until(lambda: live.counters().offered == 40, 120)
+        gate.open.release(40)
+        assert live.wait()
+        result, counters = live.newest(), live.counters()
+    assert np.array_equal(read_sweep(path).images, sent.images)
+    assert counters.segmented <= 2 and counters.segmented + counters.dropped == 40 and counters.problem == ""
+    assert result is not None and np.allclose(result.image_to_reference, poses[-1], atol=1e-4)
+    (lesion,) = result.lesions
+    assert lesion.contours_mm is not None and np.abs(np.linalg.norm(lesion.contours_mm[0] - ball.centre, axis=1) - 8).max() < 0.5
