@@ -22,8 +22,14 @@ def vnet(architecture: Mapping[str, Any], channels: int, classes: int, _deep_sup
     dimensions = dimensions_of(architecture)
     # It repeats its input to 16 features, so that their number must be a divisor of 16.
     wanted = next((n for n in (1, 2, 4, 8, 16) if n >= channels), channels)
-    # MONAI drops whole 3D features by default; of a 2D batch that would drop whole images.
-    return Padded(VNet(dimensions, wanted, classes, dropout_dim=dimensions), 16, wanted)
+    network = VNet(dimensions, wanted, classes, dropout_dim=dimensions)
+    if dimensions == 2:
+        # Its decoder drops 3D features whatever it is told, which of a 2D batch are whole images.
+        for module in list(network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.Dropout3d):
+                    setattr(module, name, nn.Dropout2d(child.p))
+    return Padded(network, 16, wanted)
 
 
 def resnet34_unet(_architecture: Mapping[str, Any], channels: int, classes: int, _deep_supervision: bool = False) -> nn.Module:
