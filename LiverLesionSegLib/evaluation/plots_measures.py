@@ -32,11 +32,16 @@ AGREEMENT_Z = 1.96
 
 
 def figure_violins(
-    stem: Path, cohort: CohortResult, measures: Sequence[str] = VIOLIN_MEASURES, cases: Sequence[CaseResult] | None = None, title: str = ""
+    stem: Path,
+    cohort: CohortResult,
+    measures: Sequence[str] = VIOLIN_MEASURES,
+    cases: Sequence[CaseResult] | None = None,
+    title: str = "",
+    counted: str = "cases",
 ) -> None:
     """A panel per measure, a violin with quartile box, whiskers (1.5 times the box, as Tukey) and every case's point per method.
 
-    cases: those that count; all evaluated ones without. Written as `stem`.png and .svg.
+    cases: those that count; all evaluated ones without. counted: what they are called under the violins. Written as `stem`.png and .svg.
     """
     styles = method_styles(cohort.methods)
     chosen = cohort.evaluated if cases is None else cases
@@ -48,7 +53,7 @@ def figure_violins(
         for panel in panels[len(measures) :]:
             panel.set_visible(False)
         for panel, key in zip(panels, measures, strict=False):
-            _violin_panel(panel, key, {method: _values(chosen, method, key) for method in cohort.methods}, styles)
+            _violin_panel(panel, key, {method: _values(chosen, method, key) for method in cohort.methods}, styles, counted)
         if title:
             figure.suptitle(plain(title), fontsize=8, x=0.01, ha="left")
         _legend(figure, cohort.methods, styles, columns + 1)
@@ -126,7 +131,7 @@ def _volumes(cases: Sequence[CaseResult], method: str) -> tuple[FloatArray, Floa
     return values[:, 0], values[:, 1]
 
 
-def _violin_panel(panel: Any, key: str, values: Mapping[str, FloatArray], styles: Mapping[str, MethodStyle]) -> None:
+def _violin_panel(panel: Any, key: str, values: Mapping[str, FloatArray], styles: Mapping[str, MethodStyle], counted: str = "cases") -> None:
     measure = MEASURES[key]
     if key in LOGARITHMIC:
         values = {method: np.log10(np.maximum(found, LEAST)) for method, found in values.items()}
@@ -145,7 +150,7 @@ def _violin_panel(panel: Any, key: str, values: Mapping[str, FloatArray], styles
         panel.set_yticks([math.log10(step) for step in shown], [f"{step:g}" for step in shown])
     panel.set_title(measure.title + (f" ({measure.unit})" if measure.unit else ""), pad=9)
     panel.set_xticks(range(len(values)), [f"{len(found)}" for found in values.values()])
-    panel.set_xlabel("cases", labelpad=1)
+    panel.set_xlabel(counted, labelpad=1)
     panel.grid(True, axis="y")
     if measure.more_is_better is not None:
         better = "more is better" if measure.more_is_better else "less is better"

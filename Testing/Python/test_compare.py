@@ -99,7 +99,9 @@ def test_cases_are_means_over_their_images_and_splits() -> None:
     assert cohort.values("segnet", "dice") == pytest.approx([0.2, math.nan, math.nan], nan_ok=True)
     undefined = cohort.cases[1].of("segnet")
     assert undefined is not None and undefined.undefined == {"dice": "Neither has a voxel."}
-    assert cohort_of_images(runs, ["unet", "segnet"]).values("unet", "dice") == pytest.approx([0.4, 0.8, math.nan, 0.5], nan_ok=True)
+    assert cohort_of_images(runs, {"unet": "U-Net", "segnet": "SegNet"}).values("U-Net", "dice") == pytest.approx(
+        [0.4, 0.8, math.nan, 0.5], nan_ok=True
+    )
     spread = spread_over_splits(runs, "unet", "dice")  # (0.6 + 0.5) / 2 and (0.9 + 0.2) / 2
     assert (spread.n, spread.mean, spread.low, spread.high) == pytest.approx((2, 0.55, 0.55, 0.55))
     assert math.isnan(spread_over_splits(runs, "vnet", "dice").mean)

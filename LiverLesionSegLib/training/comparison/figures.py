@@ -16,6 +16,8 @@ from .records import NetworkRun, read_masks
 
 OVERLAYS = 4
 """Test images shown."""
+PANEL_MM = 45.0
+"""Width of a panel at most."""
 
 
 def figure_learning(stem: Path, runs: Sequence[NetworkRun], titles: Mapping[str, str]) -> None:
@@ -48,7 +50,7 @@ def figure_overlays(stem: Path, images: ImageSet, runs: Sequence[NetworkRun], ti
     scores = {(name, image.name): image.measures["dice"] for name, run in first.items() for image in run.images}
     columns = len(first)
     ratio = float(np.mean([labels.shape[1] / labels.shape[2] for _, labels, _ in read.values()])) if read else 1.0
-    width = PAGE_MM * 1.3
+    width = min(PAGE_MM * 1.3, PANEL_MM * columns)
     with print_style():
         figure = new_figure(width, len(chosen) * (width / columns * ratio + 5) + 12)
         panels = np.atleast_2d(figure.subplots(len(chosen), columns, squeeze=False))
@@ -67,6 +69,7 @@ def figure_overlays(stem: Path, images: ImageSet, runs: Sequence[NetworkRun], ti
                 value = scores[name, image.name]
                 panel.set_title(f"Dice {value:.2f}" if math.isfinite(value) else "nothing, rightly", fontsize=6, pad=2, fontweight="normal")
                 panel.set(xticks=[], yticks=[])
+                panel.spines[:].set_visible(False)
             row[0].set_ylabel(plain(image.name[:28]), fontsize=5, color=QUIET_COLOR)
         for panel, name in zip(panels[0] if len(chosen) else [], first, strict=False):
             panel.set_title(f"{plain(titles[name])}\n{panel.get_title(loc='left')}", fontsize=6, pad=2)

@@ -32,13 +32,13 @@ def write_comparison(
     """
     titles = {one.name: one.title for one in comparison.networks}
     names = list(titles)
-    cases, images = cohort_of_cases(comparison.runs, names), cohort_of_images(comparison.runs, names)
+    cases, images = cohort_of_cases(comparison.runs, names), cohort_of_images(comparison.runs, titles)
     summary = summarise(cases, SHOWN)
     stale = [f"figures/{stem}.{ending}" for stem in DRAWN for ending in ("png", "svg")]
     with whole_tree(folder, stale) as place:
         (place / "figures").mkdir()
         report(progress, 0.0, "figures")
-        figure_violins(place / "figures" / "violins", images, SHOWN)
+        figure_violins(place / "figures" / "violins", images, SHOWN, counted="images")
         stop_if_cancelled(cancelled)
         figure_learning(place / "figures" / "learning_curves", comparison.runs, titles)
         stop_if_cancelled(cancelled)
@@ -97,7 +97,7 @@ def _blocks(comparison: Comparison, cases: CohortResult, images: CohortResult, s
     versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items() if version)
     blocks.append(
         Paragraph(
-            f"Plans {comparison.plans['plans_name']}, seed {settings.seed}, device {settings.device}, {settings.threads} threads; {versions}. "
+            f"Plans {comparison.plans['plans_name']}, seed {settings.seed}, device {settings.device}, threads {settings.threads}; {versions}. "
             "Each run keeps its own record (run.json), masks and network under runs/."
         )
     )
@@ -173,7 +173,7 @@ def _tests(cases: CohortResult, summary: dict[str, dict[str, Quartiles]], titles
             rows.append((titles[other], str(test.n), difference.replace("-", "\N{MINUS SIGN}"), _number(test.p, 3), _number(test.p_holm, 3)))
     caption = (
         f"Dice of {titles[best]}, the highest median, minus that of each other, paired by case: Hodges and Lehmann's median difference, Wilcoxon's "
-        f"signed ranks, p corrected over all {len(tests)} pairs by Holm."
+        f"signed ranks, p corrected by Holm over all pairs ({len(tests)})."
     )
     return [Heading("Do they differ?"), Table(("Against", "Cases", "Difference (interval)", "p", "p, Holm"), tuple(rows), caption)]
 

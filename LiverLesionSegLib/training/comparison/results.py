@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,13 +38,16 @@ def cohort_of_cases(runs: Sequence[NetworkRun], networks: Sequence[str]) -> Coho
     return CohortResult(tuple(results), tuple(networks))
 
 
-def cohort_of_images(runs: Sequence[NetworkRun], networks: Sequence[str]) -> CohortResult:
-    """Every test image of the first split, for figures that show each."""
+def cohort_of_images(runs: Sequence[NetworkRun], titles: Mapping[str, str]) -> CohortResult:
+    """Every test image of the first split, for figures that show each. titles: network -> what it is called there."""
     first = [run for run in runs if run.repetition == 0]
     names = dict.fromkeys(image.name for run in first for image in run.images)
     of = {(image.name, run.network): image for run in first for image in run.images}
-    found = [CaseResult(name, results=tuple(_mean(network, [of[name, network]]) for network in networks if (name, network) in of)) for name in names]
-    return CohortResult(tuple(found), tuple(networks))
+    found = []
+    for name in names:
+        results = [replace(_mean(network, [of[name, network]]), method=title) for network, title in titles.items() if (name, network) in of]
+        found.append(CaseResult(name, results=tuple(results)))
+    return CohortResult(tuple(found), tuple(titles.values()))
 
 
 def spread_over_splits(runs: Sequence[NetworkRun], network: str, measure: str) -> Spread:
