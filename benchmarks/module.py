@@ -97,6 +97,7 @@ class Bench:
         if self.pictures is not None:
             from PIL import Image
 
+            self.window.draw()  # gives the views their sizes, to which what they show is fitted then
             self.desktop.process(0.4)
             path = self.window.save(self.pictures / f"module_{name}.png")
             Image.open(path).convert("RGB").quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -122,6 +123,8 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     bench.picture("connected")
     click(ui.nextButton)
     bench.blocked("recording", lambda: flow.link.status(now=True).frames >= FRAMES)
+    if bench.pictures is not None:
+        bench.until(lambda: flow.nodes.preview_node() is not None)
     bench.picture("sweep")
     begun = time.perf_counter()
     click(ui.nextButton)

@@ -125,6 +125,10 @@ class CaseNodes:
             self.show_in_slices(node)
         return True
 
+    def preview_node(self) -> Node | None:
+        """The node of the growing volume; None while there is none."""
+        return self.scene.GetNodeByID(self._preview_id) if self._preview_id else None
+
     def remove_preview(self) -> None:
         """The sweep has ended, or was given up."""
         node = self.scene.GetNodeByID(self._preview_id) if self._preview_id else None

@@ -31,8 +31,8 @@ from .state import ATTENTION, DONE, READY, RUNNING, WAITING, StepState, failed, 
 from .tracking import FramePoses
 
 DEFAULT_MARGIN_MM = 10.0
-SEEN_THROUGH = 0.35
-"""Opacity of the live image in 3D while a lesion is reviewed, which it would hide."""
+SEEN_THROUGH = 0.45
+"""Opacity of the live image in 3D while there is a lesion, which it would hide; the slice view beside it shows the image in full."""
 IN_DOUBT = "the liver sensor's pose is in doubt"
 
 
@@ -196,10 +196,10 @@ class Navigating:
             # Without a place the old plane and contours go, even where new nodes have to wait for the next pose.
             image = frame.image if (fresh or built) and not self._size_changed(frame.image.shape) else None
             show_moment(self.scene_nodes, image, pose)
-            looked_at = not self.active and self._surface is not None
+            opacity = 1.0 if self._surface is None else SEEN_THROUGH
             plane = self.scene_nodes.live.plane.GetDisplayNode()
-            if plane.GetOpacity() != (SEEN_THROUGH if looked_at else 1.0):
-                plane.SetOpacity(SEEN_THROUGH if looked_at else 1.0)
+            if plane.GetOpacity() != opacity:
+                plane.SetOpacity(opacity)
 
     def _size_changed(self, shape: tuple[int, ...]) -> bool:
         return self.scene_nodes is not None and self.scene_nodes.live.pixels.shape != shape

@@ -55,7 +55,7 @@ def navigation_nodes(scene: Scene, nodes: SceneNodes | None, poses: ImagePoses, 
     result = NavigationNodes(scene, live, slice_node)
     result.probe = _live_probe(scene, live, poses)
     for view in views_3d(scene):
-        view.SetUseDepthPeeling(False)  # one translucent thing, drawn last and its near side only, needs none; it costs half the frame rate
+        view.SetUseDepthPeeling(False)  # one plane and the near side of one shell are told apart without it; it costs half the frame rate
     if nodes is not None:
         _give_way(nodes)
         if nodes.surface is not None:

@@ -90,6 +90,7 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
         press(ui.tabs, "F9")
         until(lambda: ui.nextButton.text == "Stop sweep" and flow.link.status(now=True).frames >= 80)
         assert "Recording" in ui.headline.text
+        until(lambda: flow.nodes.preview_node() is not None and bright(desktop, "Red"))  # the volume grows beside the live image
         press(ui.tabs, "F9")
         until(lambda: flow.sweeps.result is not None)
         until(lambda: not ui.boxStep.collapsed)
