@@ -69,6 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_volume_is_predicted_as_nnunet_predicts_its_slices(place: Path) -> None:
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from LiverLesionSegLib.ct.network import CtNetwork
 
@@ -78,12 +79,9 @@ def test_a_volume_is_predicted_as_nnunet_predicts_its_slices(place: Path) -> Non
     assert found.shape == (3, *scan.grid.shape)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
     peer = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
     dataset = json.loads((place / "trained" / "dataset.json").read_text())
-    peer.manual_initialization(
-        network._predictor.network, PlansManager(tiny_2d()), PlansManager(tiny_2d()).get_configuration("2d"), None, dataset, "nnUNetTrainer", (0, 1)
-    )
+    plans, own = PlansManager(tiny_2d()), network._predictor.network
+    peer.manual_initialization(own, plans, plans.get_configuration("2d"), [own.state_dict()], dataset, "nnUNetTrainer", (0, 1))
     for k in (0, len(scan.hounsfield) // 2):
         image = scan.hounsfield[None, k : k + 1].astype(np.float32)
         _, theirs = peer.predict_single_npy_array(image, {"spacing": [999.0, 3.0, 3.0]}, save_or_return_probabilities=True)
