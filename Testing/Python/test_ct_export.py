@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from LiverLesionSegLib.ct.export import split_cases
 from LiverLesionSegLib.errors import Cancelled, InputError
 from LiverLesionSegLib.files.volumes import read_array
 from LiverLesionSegLib.geometry import same_extent, same_grid
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from simulated_ct import CtPhantomSettings, simulate, write_cohort
 
 SMALL = Made(spacing_mm=(3.0, 3.0, 4.0))
 
@@ -209,3 +213,18 @@ def test_the_command_exports_ircadb(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "has content already" in capsys.readouterr().err
     assert main(["ct-export", str(out), "--output", str(tmp_path / "other")]) == 2
     assert "is an exported data set already" in capsys.readouterr().err
+
+
+def test_simulated_scans_are_the_same_for_a_seed_and_are_read_as_lits(tmp_path: Path) -> None:
+    few = CtPhantomSettings(plane=48, slices=(20, 24), pixel_mm=(6.5, 7.0), slice_mm=(10.0, 10.5), share_without=0.0)
+    rows = write_cohort(tmp_path, 3, 7, few)
+    for number, case in enumerate(find_source(tmp_path, "lits").cases):
+        scan, made = case.read(None), simulate(7000 + number, few)
+        assert same_grid(scan.grid, made.grid, 0.01)
+        np.testing.assert_array_equal(scan.hounsfield, made.hounsfield)
+        np.testing.assert_array_equal(scan.labels, made.labels)
+        assert scan.hounsfield.min() < -900
+        assert 80 < np.median(scan.hounsfield[scan.labels == 1]) < 140
+        assert np.median(scan.hounsfield[scan.labels == 2]) < np.median(scan.hounsfield[scan.labels == 1]) - 8
+        assert rows[number]["tumours"] == len(made.tumours) >= 1
+        assert 900 < rows[number]["liver_ml"] < 2600
