@@ -24,7 +24,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 ONLY_IN = {"slicer": {"scene", "host"}, "qt": set(), "ctk": set()}
 HEAVY = {"torch", "nnunetv2"}
 CLASSES_OF_TORCH = LIBRARY / "segmentation" / "networks"
-"""Its private modules define classes of torch's kind, and are imported when a network is built; `test_import_loads_nothing_heavy` holds it to that."""
+"""Its private modules define classes of torch's kind and are imported when a network is built; `test_import_loads_nothing_heavy` holds it to that."""
 
 
 def modules() -> list[Path]:
