@@ -54,6 +54,7 @@ class SurgeryPanel:
 
     def _connect(self) -> None:
         ui, flow = self.ui, self.flow
+        ui.problemRow.layout().setStretch(0, 1)  # the sentence has the room, not its button
         clicks = {
             ui.nextButton: self.next,
             ui.cancelButton: flow.cancel,
@@ -240,7 +241,8 @@ class SurgeryPanel:
         ui.progressBar.setMaximum(100 if fraction is not None else 0)
         ui.progressBar.setValue(round(100 * (fraction or 0.0)))
         ui.problemRow.visible = flow.problem is not None or bool(state.details)
-        set_text(ui.problemLabel, sentence(flow.problem) if flow.problem is not None else " ".join(str(d) for d in state.details[:2]))
+        details = [str(detail) for detail in state.details[:2] if str(detail) not in ui.headline.text]
+        set_text(ui.problemLabel, sentence(flow.problem) if flow.problem is not None else " ".join(details))
         self.style(ui.problemLabel, f"color: {'#c02020' if flow.problem is not None else COLORS['attention']};")
 
     def _show_connect(self, states: Any) -> None:

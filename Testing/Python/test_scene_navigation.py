@@ -418,19 +418,19 @@ def test_what_shows_the_moment_is_not_saved_and_doubt_is(tmp_path, scene, a_case
     np.testing.assert_allclose(node_to_world(again.live.plane), a_case.poses.nearest(CENTRE), atol=1e-9)
 
 
-def test_slicers_own_layout_logic_reads_both_layouts(scene):
+def test_slicers_own_layout_logic_reads_every_layout(scene):
     logic = slicer.vtkMRMLLayoutLogic()
     logic.SetMRMLScene(scene)
     node = logic.GetLayoutNode()
     register_layouts(node)
     register_layouts(node)
     assert show_layout(node, "navigation") != LAYOUTS["navigation"][0]
-    shown = {"navigation": {"1", LIVE_SLICE}, "review": {"1", "Red", "Green", "Yellow"}}
+    shown = {"navigation": {"1", LIVE_SLICE}, "review": {"1", "Red", "Green", "Yellow"}, "sweep": {"1", "Red", LIVE_SLICE}}
     for name, (number, _) in LAYOUTS.items():
         show_layout(node, name)
         assert node.GetViewArrangement() == number
         views = logic.GetViewNodes()
         assert {views.GetItemAsObject(n).GetLayoutName() for n in range(views.GetNumberOfItems())} == shown[name]
-    with pytest.raises(SceneError, match="choose navigation or review"):
+    with pytest.raises(SceneError, match="choose navigation or review or sweep"):
         show_layout(node, "sideways")
     logic.SetMRMLScene(None)
