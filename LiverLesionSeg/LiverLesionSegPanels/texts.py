@@ -106,7 +106,7 @@ def sentences() -> dict[str, str]:
         "navigate.no_tool": _("No distance: {reason}"),
         "navigate.guiding": _("Guiding {tool}."),
         "navigate.doubt": _("Do not trust lesion and distance: the liver sensor may have moved. Look at it; confirm, or scan again."),
-        "rehearsal.none": _("A simulated liver with one lesion, a sweep of it, and a tracked stylus. Made here in a few seconds; nothing is downloaded."),
+        "rehearsal.none": _("A simulated liver with a lesion, a sweep of it, and a tracked stylus. Made here in seconds; nothing is downloaded."),
         "rehearsal.making": _("Making the simulated patient … {text}"),
         "rehearsal.made": _("Ready in {folder}: choose its file in step 2, or play it live and connect."),
         "rehearsal.differs": _(
