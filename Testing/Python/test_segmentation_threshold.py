@@ -66,6 +66,8 @@ def test_the_least_share_is_what_the_least_lesion_of_the_validation_cases_filled
     np.testing.assert_allclose(with_lesion, np.array([*[12] * 8, 6, 1, 0]) / (24 * np.pi / 6))
     np.testing.assert_allclose(without, np.array([1, 0]) / (24 * np.pi / 6))
     assert 0.9 * with_lesion[9] < least_share(with_lesion) < with_lesion[9]
+    missed = np.append(np.repeat(with_lesion, 4), 1e-4)  # a few voxels of one lesion in 41 boxes
+    assert least_share(missed) > 0.9 * with_lesion[9]
     assert least_share(shares.at(0.9)[0]) == 0.0  # nothing at all was found
     assert least_share(with_lesion[:9]) == 0.0  # too few boxes to tell
     assert least_share(np.repeat(with_lesion, 2)[:18]) == 0.15  # hand-drawn boxes are that much too large at times
