@@ -203,6 +203,7 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [run.name.split("-")[0] for run in runs] == ["unet", "vnet"] and not list(out.rglob("*.training"))
     _check_kept_networks(runs, data)
     _check_numbers(runs[0], data)
+    capsys.readouterr()  # nnU-Net prints
 
     # Finished runs are taken as they are.
     before = {run: (run / "run.json").read_bytes() for run in runs}
