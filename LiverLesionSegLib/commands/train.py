@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", default="crop_coarse", metavar="PLAN", help="a folder of nnunet_plans, or a plan.json (crop_coarse)")
     parser.add_argument("--trainer", default="LiverLesionSegTrainer", metavar="NAME", help="a class of nnU-Net's or of nnunet_plans/trainers")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="preprocessed data, checkpoints and learning curve")
-    parser.add_argument("--start-from", type=Path, metavar="DIR", help="begin with the weights of this model, of the same plan, instead of random ones")
+    parser.add_argument("--start-from", type=Path, metavar="DIR", help="begin with the weights of this model of the same plan")
     parser.add_argument("--iterations", type=count, default=4000, metavar="N", help="batches altogether (4000)")
     parser.add_argument("--epoch", type=count, default=50, metavar="N", help="batches between validations (50)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps; never changed silently")

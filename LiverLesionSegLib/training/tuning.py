@@ -71,7 +71,8 @@ class Shares:
 def least_share(with_lesion: FloatArray) -> float:
     """The share below which a mask is nothing: a little under what all but one in twenty of the lesions found in validation cases filled.
 
-    Not the least of all: a few voxels of a lesion that was as good as missed would undo the rule. At most `MOST_SHARE`, and 0 (every mask counts) where fewer than `LEAST_BOXES` lesions were found.
+    Not the least of all: a few voxels of a lesion that was as good as missed would undo the rule. At most `MOST_SHARE`, and 0 (every mask
+    counts) where fewer than `LEAST_BOXES` lesions were found.
     """
     found = with_lesion[with_lesion > 0]
     return round(min(float(np.quantile(found, RARELY, method="lower")) * LEAST_SHARE, MOST_SHARE), 4) if len(found) >= LEAST_BOXES else 0.0

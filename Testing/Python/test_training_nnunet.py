@@ -74,7 +74,7 @@ def _changed(**values: object) -> object:
         ({"split": "testing"}, "not known"),
         ({"image": np.zeros((3, 3, 3), np.float32)}, "on the grid"),
         ({"image": np.full(SHAPE, np.nan, np.float32)}, "not finite"),
-        ({"truth": np.full(SHAPE, 2, np.uint8)}, "labels"),
+        ({"truth": np.full(SHAPE, 2, np.int16)}, "labels"),
     ],
 )
 def test_bad_cases_are_refused(values: dict[str, object], said: str) -> None:

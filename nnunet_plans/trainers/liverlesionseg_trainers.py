@@ -65,8 +65,8 @@ class LiverLesionSegPaperTrainer(_RateOfTheWholeTraining, nnUNetTrainerNoDA):
 class UltrasoundAppearance(ImageOnlyTransform):
     """What differs between scanners, presets and couplings: contrast, compression curve, gain along depth, sharpness, speckle, shadows.
 
-    Takes the z-scored image (1, x, y, z) or (1, x, y), in which exact zeros are what no sweep saw; they stay zero, for they do at inference. A second channel, the
-    box, stays as it is.
+    Takes the z-scored image (1, x, y, z) or (1, x, y), in which exact zeros are what no sweep saw; they stay zero, for they do at
+    inference. A second channel, the box, stays as it is.
     """
 
     def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
@@ -129,9 +129,9 @@ def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 class LiverLesionSegTrainer(_RateOfTheWholeTraining):
-    """The recipe for short trainings on crops and on single frames: AdamW at 0.002, warm-up, light augmentation made for ultrasound, no mirroring at inference.
+    """The recipe for short trainings on crops and on single frames: AdamW at 0.002, warm-up, light augmentation made for ultrasound.
 
-    A few thousand iterations are all that a CPU gives: AdamW gets farther in them than nnU-Net's SGD with momentum 0.99. Crops lie in the frame
+    Nothing is mirrored at inference. A few thousand iterations are all that a CPU gives: AdamW gets farther in them than nnU-Net's SGD with momentum 0.99. Crops lie in the frame
     of the liver's sensor, in which a sweep can have any direction, so turning and mirroring make new cases that could have been.
     """
 
