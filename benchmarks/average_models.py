@@ -1,7 +1,8 @@
 """The mean of two models' weights, as a results folder that `tune` and `bundle` take.
 
 `python benchmarks/average_models.py START TRAINED OUTPUT [--share 0.5]`; TRAINED was trained on from START (`train --start-from START`). Between the
-two lies a network that keeps what START knew and has what was learnt since (Wortsman et al. 2022, robust fine-tuning of zero-shot models). The share is chosen on validation cases.
+two lies a network that keeps what START knew and has what was learnt since (Wortsman et al. 2022, robust fine-tuning of zero-shot models). The share
+is chosen on validation cases.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ def average(start: Path, trained: Path, output: Path, share: float) -> None:
     second = load_model(source)
     if first.configuration.values["architecture"] != second.configuration.values["architecture"]:
         raise InputError(f"{start} and {trained} are different networks; give a model and one that was trained on from it.")
-    state = {name: torch.from_numpy((1 - share) * array + share * second.weights.state[name]) for name, array in first.weights.state.items()}
+    # Names that share an array go on sharing it, or the bundle would hold every weight several times.
+    mean: dict[int, torch.Tensor] = {}
+    for name, array in first.weights.state.items():
+        if id(array) not in mean:
+            mean[id(array)] = torch.from_numpy((1 - share) * array + share * second.weights.state[name])
+    state = {name: mean[id(array)] for name, array in first.weights.state.items()}
     axes = second.weights.mirroring_axes
     (output / "fold_0").mkdir(parents=True)
     checkpoint = {"network_weights": state, "trainer_name": second.weights.trainer, "inference_allowed_mirroring_axes": axes or None}

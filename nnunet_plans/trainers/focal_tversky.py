@@ -15,9 +15,9 @@ class FocalTverskyLoss(nn.Module):
     """(1 - TI)^gamma with the Tversky index TI = (TP + s) / (TP + alpha FN + beta FP + s) of the lesion, soft counts over the whole batch.
 
     alpha weights what is missed (FN) and beta what is found wrongly (FP): the convention of Abraham and Khan, "A novel focal Tversky loss function
-    with improved attention U-Net for lesion segmentation", ISBI 2019, whose (0.7, 0.3) favours recall. Salehi et al., "Tversky loss function for image
-    segmentation using 3D fully convolutional deep networks", MLMI 2017, have the two letters the other way round. gamma is the exponent itself, the
-    1/gamma of Abraham and Khan's formula (0.75 is their 4/3). (0.5, 0.5, 1) is the soft Dice loss.
+    with improved attention U-Net for lesion segmentation", ISBI 2019, whose (0.7, 0.3) favours recall. Salehi et al., "Tversky loss function for
+    image segmentation using 3D fully convolutional deep networks", MLMI 2017, have the two letters the other way round. gamma is the exponent itself,
+    the 1/gamma of Abraham and Khan's formula (0.75 is their 4/3). (0.5, 0.5, 1) is the soft Dice loss.
 
     smooth: s, pixels; a batch without a lesion in which nothing is found then costs nothing, and every pixel found in it costs something.
     """

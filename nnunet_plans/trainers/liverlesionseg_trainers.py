@@ -131,8 +131,9 @@ def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
 class LiverLesionSegTrainer(_RateOfTheWholeTraining):
     """The recipe for short trainings on crops and on single frames: AdamW at 0.002, warm-up, light augmentation made for ultrasound.
 
-    Nothing is mirrored at inference. A few thousand iterations are all that a CPU gives: AdamW gets farther in them than nnU-Net's SGD with momentum 0.99. Crops lie in the frame
-    of the liver's sensor, in which a sweep can have any direction, so turning and mirroring make new cases that could have been.
+    Nothing is mirrored at inference. A few thousand iterations are all that a CPU gives: AdamW gets farther in them than nnU-Net's SGD with momentum
+    0.99. Crops lie in the frame of the liver's sensor, in which a sweep can have any direction, so turning and mirroring make new cases that could
+    have been.
     """
 
     # nnU-Net notes the arguments by their names, so they must be named here.
