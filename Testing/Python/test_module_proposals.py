@@ -155,7 +155,8 @@ def test_the_panel_has_the_proposals_and_accepts_by_its_button(tmp_path, install
         desktop.select("LiverLesionSeg")
         desktop.show(1280, 900)
         ui, flow = widget.ui, widget.logic.flow
-        assert not ui.proposalRow.visible and not ui.outlineCheck.visible
+        flow.proposing.folder = flow.outlining.folder = tmp_path / "nothing here"
+        assert desktop.process(5.0, until=lambda: not ui.proposalRow.visible and not ui.outlineCheck.visible)
         flow.settings = FlowSettings(environment=installed[1], automatic=False, preload=False)
         flow.proposing.folder = flow.outlining.folder = installed[0]
         assert flow.do(lambda: flow.sweeps.load(path, config)), flow.problem
