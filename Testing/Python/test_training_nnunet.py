@@ -127,7 +127,11 @@ def _tiny_plans(path: Path) -> Path:
 def test_a_failure_of_nnunet_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("nnunetv2")
     (tmp_path / "raw" / "Dataset007_toy").mkdir(parents=True)
-    (tmp_path / "raw" / "Dataset007_toy" / "dataset.json").write_text("{")
+    description = tmp_path / "raw" / "Dataset007_toy" / "dataset.json"
+    description.write_text("{")
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        prepare(Workplace(tmp_path), "Dataset007_toy", resource("nnunet_plans", "crop", "plan.json"))
+    description.write_text("{}")
     with pytest.raises(ModelError, match="nnU-Net could not plan") as failure:
         prepare(Workplace(tmp_path), "Dataset007_toy", resource("nnunet_plans", "crop", "plan.json"))
     assert "\n" not in str(failure.value)
