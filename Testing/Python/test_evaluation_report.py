@@ -165,7 +165,8 @@ def test_two_runs_differ_in_times_alone(tmp_path):
             assert not same
         elif path.suffix in (".html", ".tex", ".md"):
             mark = {".html": 'class="timing', ".tex": "% timing", ".md": "| Time"}[path.suffix]
-            left, right = ([line for line in (f / path.relative_to(one)).read_text().splitlines() if mark not in line] for f in (one, other))
+            texts = [(folder / path.relative_to(one)).read_text(encoding="utf-8") for folder in (one, other)]
+            left, right = ([line for line in text.splitlines() if mark not in line] for text in texts)
             assert left == right and not same
         else:
             assert same, path.name
