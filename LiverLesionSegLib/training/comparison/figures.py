@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ OVERLAYS = 4
 """Test images shown."""
 PANEL_MM = 45.0
 """Width of a panel at most."""
+TITLE_LETTERS = 16
+"""Longer titles of the narrow panels go on in a second line."""
 
 
 def figure_learning(stem: Path, runs: Sequence[NetworkRun], titles: Mapping[str, str]) -> None:
@@ -72,7 +75,8 @@ def figure_overlays(stem: Path, images: ImageSet, runs: Sequence[NetworkRun], ti
                 panel.spines[:].set_visible(False)
             row[0].set_ylabel(plain(image.name[:28]), fontsize=5, color=QUIET_COLOR)
         for panel, name in zip(panels[0] if len(chosen) else [], first, strict=False):
-            panel.set_title(f"{plain(titles[name])}\n{panel.get_title(loc='left')}", fontsize=6, pad=2)
+            title = "\n".join(textwrap.wrap(plain(titles[name]), TITLE_LETTERS))
+            panel.set_title(f"{title}\n{panel.get_title(loc='left')}", fontsize=6, pad=2)
         save(figure, stem)
     return [image.name for image in chosen]
 
