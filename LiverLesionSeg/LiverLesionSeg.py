@@ -168,6 +168,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self.installShortcuts()
         self.panels[2].showPackages()
+        self.logic.flow.warm_up()
 
     def exit(self):
         self.removeShortcuts()

@@ -111,7 +111,7 @@ def run(bench: Bench, scenario: Any, port: int, folder: Path) -> None:
     parameters.folder, parameters.configPath, parameters.port, parameters.host = str(folder / "sweeps"), str(scenario.config), port, "127.0.0.1"
     parameters.automatic = False
     flow.segmenting.load_model()
-    loading = bench.blocked("starting, model loading", lambda: flow.segmenting.model is not None)
+    loading = bench.blocked("starting, model loading", lambda: flow.segmenting.model is not None and not flow.background.busy("warm up"))
     bench.rows.append(("model loaded and warm", f"{loading:.1f} s", ""))
     bench.picture("start")
     for number, name in ((1, "research"), (2, "setup")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,9 +74,16 @@ class Runs:
         """The open run, when it counts."""
         return self.open if self.open is not None and self._counts(self.open) else None
 
+    def _copy(self) -> Runs:
+        """One that can be ended without this one noticing: what `close` changes is copied, notes are not."""
+        other = Runs(self._bridge, self._counts)
+        other.open, other._kept, other._more_count = self.open, list(self._kept), self._more_count
+        other._more = replace(self._more) if self._more is not None else None
+        return other
+
     def findings(self, describe: Callable[[Run], Finding]) -> list[Finding]:
         """Every run as a finding, in the order of frames: the worst MOST_LISTED, and one more that stands for the rest."""
-        ended = copy.deepcopy(self)
+        ended = self._copy()
         ended.close()
         found = sorted((describe(run) for run in ended._kept), key=lambda finding: (finding.first_frame or 0, finding.last_frame or 0))
         more = ended._more

@@ -124,14 +124,17 @@ class Flow:
         }
         return code in actions and self.do(actions[code], code)
 
+    def warm_up(self) -> None:
+        """Load in the background what is compiled; to be called when the module is opened, and by connecting. Where packages are missing, nothing."""
+        config = self.link.config
+        # What is missing is said by the set-up, and by whatever needs it.
+        self.background.run("warm up", lambda cancelled: warm_up(config), lambda _: None, lambda error: self.log.add(str(error)))
+
     def _connect(self) -> None:
         if self.connection is not None:
             self.connection()
             if self.link.config is not None:
-                config = self.link.config
-                self.background.run(
-                    "warm up", lambda cancelled: warm_up(config), lambda _: None, lambda error: self.log.add(str(error), problem=True)
-                )
+                self.warm_up()
             if self.settings.preload and self.segmenting.model is None and not self.segmenting.loading:
                 self.segmenting.load_model()
 

@@ -193,12 +193,16 @@ class Link:
         return step(DONE, "connect.live", fps=receiver.fps, tools=", ".join(bad), details=details)
 
 
-def warm_up(config: PlusConfig) -> None:
-    """Load what is compiled, which stops the interface for a tenth of a second, before there is a recording or navigation that it would disturb."""
-    from ..navigation.distance import prepare_distances
-    from ..reconstruction import Reconstructor
+def warm_up(config: PlusConfig | None = None) -> None:
+    """Load what is compiled, which stops the interface for a tenth of a second, before there is a recording or navigation that it would disturb.
 
-    settings = replace(settings_for(config), spacing_mm=1.0, hole_filling=None, threads=1)
+    config: what a sweep will be reconstructed with; the usual settings without it.
+    """
+    from ..navigation.distance import prepare_distances
+    from ..reconstruction import ReconstructionSettings, Reconstructor
+
+    usual = settings_for(config) if config is not None else ReconstructionSettings()
+    settings = replace(usual, spacing_mm=1.0, hole_filling=None, threads=1)
     reconstructor = Reconstructor(Calibration(np.diag([0.5, 0.5, 0.5, 1.0])), settings)
     for step_mm in (0.0, 1.0):
         pose = np.eye(4)

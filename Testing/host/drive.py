@@ -117,8 +117,10 @@ class Heartbeat:
 
         while not self._ended.wait(self.limit_ms / 4000.0):
             if not self._place and 1000.0 * (time.perf_counter() - self._last) > self.limit_ms / 2:
-                frame = sys._current_frames().get(self._thread_id)
-                self._place = "".join(traceback.format_stack(frame)[-6:]) if frame else ""
+                stacks = {name: traceback.format_stack(frame)[-6:] for name, frame in sys._current_frames().items()}
+                others = [lines[-1] for name, lines in stacks.items() if name not in (self._thread_id, threading.get_ident()) and lines]
+                # The others matter where one of them holds the interpreter and the interface thread waits for it.
+                self._place = "".join([*stacks.get(self._thread_id, []), "other threads:\n", *others])
 
     def __exit__(self, *details: object) -> None:
         QtWidgets.QApplication.processEvents()

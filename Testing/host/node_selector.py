@@ -132,10 +132,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         )
 
     def _fill(self) -> None:
-        """Fill the list again; the current node stays, or is replaced by what Slicer would take."""
-        self._filling = True
+        """Look through the whole scene again."""
         scene = self._scene
         self._nodes = [n for n in (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())) if self._fits(n)] if scene is not None else []
+        self._list()
+
+    def _list(self) -> None:
+        """List the nodes anew; the current node stays, or is replaced by what Slicer would take."""
+        self._filling = True
         self._combo.clear()
         if self.noneEnabled or not self._nodes:
             self._combo.addItem(self.noneDisplay or self.tr("None"))
@@ -187,10 +191,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if kind == "leaving":
             if node is not None and node in self._nodes:
                 emit(self, "nodeAboutToBeRemoved(vtkMRMLNode*)", node)
-        elif kind in ("removed", "batch") or (node is not None and self._fits(node)):
+        elif kind == "batch":
             self._fill()
-            if kind == "added":
-                emit(self, "nodeAdded(vtkMRMLNode*)", node)
+        elif kind == "removed" and node in self._nodes:
+            self._nodes.remove(node)
+            self._list()
+        elif kind == "added" and node is not None and self._fits(node):
+            self._nodes.append(node)
+            self._list()
+            emit(self, "nodeAdded(vtkMRMLNode*)", node)
 
     def _chosen(self, index: int) -> None:
         if self._filling:
