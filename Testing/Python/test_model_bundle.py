@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from LiverLesionSegLib.cli import main
 from LiverLesionSegLib.errors import InputError, ModelError, OutputError
 from LiverLesionSegLib.segmentation.model import InferenceSettings, ModelBundle, load_model, write_bundle, write_threshold
 from LiverLesionSegLib.types import Threshold
@@ -323,6 +324,20 @@ def test_a_full_disk_leaves_nothing_behind(bundle_folder: Path, tmp_path: Path, 
         "sys.exit(4)"
     )
     subprocess.run([sys.executable, "-B", "-c", code, bundle_folder, tmp_path / "full", str(room)], check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_that_is_too_large_is_refused_and_leaves_nothing(
+    model: ModelBundle, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ModelError, match="smaller network"):
+        write_bundle(tmp_path / "bundle", model, largest_bytes=1000)
+    from LiverLesionSegLib.commands import bundle
+
+    monkeypatch.setattr(bundle, "LARGEST_MB", 0)
+    assert main(["bundle", str(bundle_folder), "--output", str(tmp_path / "bundle")]) == 2
+    said = capsys.readouterr().err
+    assert "more than 0; train a plan with a smaller network" in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
 
