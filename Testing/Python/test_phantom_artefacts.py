@@ -108,7 +108,7 @@ def test_bubbles_stay_beside_what_they_would_hide() -> None:
     keep = (np.array([5.0, 20.0, 0.0]), 8.0)
     placed = sum(add_gas(np.random.default_rng(seed), fields, PROBE, keep) for seed in range(6))
     assert placed > 0
-    z, y, x = np.nonzero(fields.attenuation > LIVER_ATTENUATION_DB_CM_MHZ + 1)
+    z, _, x = np.nonzero(fields.attenuation > LIVER_ATTENUATION_DB_CM_MHZ + 1)
     across = np.hypot(fields.origin[0] + x * 0.5 - 5.0, fields.origin[2] + z * 0.5)
     assert len(x) > 0 and across.min() > 8.0 - 0.7 - 0.6  # a bubble's own radius and edge
 
@@ -139,12 +139,14 @@ def test_distance_of_a_straight_vessel() -> None:
 
 
 @pytest.mark.parametrize("portal", [True, False])
-def test_vessels_are_dark_and_only_portal_branches_have_bright_walls(monkeypatch: pytest.MonkeyPatch, portal: bool) -> None:
+def test_vessels_are_dark_and_only_portal_branches_have_bright_walls(portal: bool) -> None:
     from LiverLesionSegLib.phantom import tissue as making
 
     shape = (21, 41, 41)
     voxel = np.array([0.25, 0.25, 0.5])
-    fields = Fields(np.zeros(shape, np.float32), np.full(shape, 0.5, np.float32), np.zeros((3, *shape), np.float16), np.array([-5.0, -5.0, -5.0]), voxel)
+    fields = Fields(
+        np.zeros(shape, np.float32), np.full(shape, 0.5, np.float32), np.zeros((3, *shape), np.float16), np.array([-5.0, -5.0, -5.0]), voxel
+    )
     making._add_vessels(fields, [Tree(np.array([[0.0, 0.0, -20.0, 0.0, 0.0, 20.0, 2.0, 2.0]]), portal)])
     row = fields.decibel[10, 20]
     x = fields.origin[0] + np.arange(41) * 0.25
