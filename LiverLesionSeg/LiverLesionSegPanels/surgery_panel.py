@@ -359,11 +359,13 @@ class SurgeryPanel:
             age = "" if shown.tool.age_s == float("inf") else _(", {age:.1f} s old").format(age=shown.tool.age_s)
             lines.append(_("{tool}: {state}{age}").format(tool=self.flow.navigating.tool, state=tool_words()[shown.tool.state], age=age))
         lines += [shown.reason] if shown.reason and not known else []
+        lines += [] if shown.watched else [_("liver sensor not watched: its own pose is not in the stream")]
         set_text(ui.marginLabel, "   ".join(lines))
 
     def beep(self, now: float) -> None:
         """A parking sensor's sound, where it is wanted."""
-        interval = self.flow.navigating.shown.reading.tone_interval_s
+        shown = self.flow.navigating.shown
+        interval = shown.reading.tone_interval_s if not shown.doubt else None
         if self.parameters is not None and self.parameters.sound and interval is not None and now - self._beep_at >= max(interval, 0.1):
             self._beep_at = now
             qt.QApplication.beep()

@@ -34,16 +34,18 @@ DEFAULT_MARGIN_MM = 10.0
 SEEN_THROUGH = 0.45
 """Opacity of the live image in 3D while there is a lesion, which it would hide; the slice view beside it shows the image in full."""
 IN_DOUBT = "the liver sensor's pose is in doubt"
+UNKNOWN = "what happened to the tools is not known"
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the panel shows of the distance. reason: why there is none. doubt: why it is not to be trusted."""
+    """What the panel shows of the distance. reason: why there is none. doubt: why it is not to be trusted. watched: whether the liver sensor is."""
 
     reading: Reading
     tool: ToolReading | None = None
     reason: str = ""
     doubt: str | None = None
+    watched: bool = True
 
 
 @dataclass(eq=False)
@@ -126,6 +128,12 @@ class Navigating:
         self.scene_nodes = None
         self._instruments.clear()
         self.shown = Shown(Reading())
+
+    def blank(self) -> None:
+        """A turn failed somewhere: no number of before stays, on the panel or in the scene."""
+        self.shown = Shown(Reading(), reason=UNKNOWN)
+        if self.scene_nodes is not None and self.scene_nodes.live.volume.GetScene() is not None:
+            show_distance(self.scene_nodes, self.shown.reading, None, UNKNOWN)
 
     def clear_live(self) -> None:
         """The connection is closed: no image, tool or distance stays on the screen."""
@@ -282,7 +290,7 @@ class Navigating:
             reading = guidance.update(point)
         except InputError as error:
             reading, reason = Reading(), str(error)
-        self.shown = Shown(reading, found, reason, distrust_reason(self._nodes.scene))
+        self.shown = Shown(reading, found, reason, distrust_reason(self._nodes.scene), tools.watchable)
         if self.scene_nodes is not None:
             show_distance(self.scene_nodes, reading, None if point is None else np.asarray(point), reason)
 

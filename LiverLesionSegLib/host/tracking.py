@@ -96,12 +96,10 @@ class Tools:
         """(4, 4) tool to the world of the newest frame, mm; None where it does not count."""
         return self._poses.get(name)
 
-    def sent(self, name: str) -> FloatArray | None:
-        """(4, 4) tool to tracker of the newest frame, mm, for the watch of the liver sensor; None where it does not count."""
-        newest, sent = self._newest, f"{name}ToTracker"
-        if newest is None or not newest.statuses.get(sent, False):
-            return None
-        return newest.transforms.get(sent)
+    @property
+    def watchable(self) -> bool:
+        """Whether the stream says where the liver sensor itself is, without which its moving on the liver cannot be noticed."""
+        return f"{self.calibration.reference_frame}ToTracker" in self._names
 
     def reading(self, name: str, now: float) -> ToolReading:
         """The worse of what was sent of the tool and of where that puts it. now: this computer's monotonic clock, s."""
