@@ -35,9 +35,19 @@ class SetupPanel:
         ui.saveLogButton.connect("clicked()", self.saveLog)
 
     def newPatient(self) -> None:
-        question = _("Take everything of this patient out of the scene? Recorded files stay.")
+        """The one whose name was typed. Everything of the patient before leaves the scene, after a question."""
+        question = _("Take everything of {patient} out of the scene? Recorded files stay.").format(patient=self.flow.sweeps.patient)
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Next patient")):
-            self.flow.do(lambda: self.flow.new_patient(self.ui.patientEdit.text or "Patient"), "new patient")
+            self.flow.do(lambda: self.flow.new_patient(self.ui.patientEdit.text), "new patient")
+        self.refresh()
+
+    def _show_patient(self) -> None:
+        ui, sweeps = self.ui, self.flow.sweeps
+        typed = ui.patientEdit.text.strip()
+        present = _("Patient: {patient}").format(patient=sweeps.patient)
+        set_text(ui.sweepPatientLabel, present)
+        waits = _("The present patient is {patient}. Press Next patient to go on with {next}.").format(patient=sweeps.patient, next=typed)
+        set_text(ui.patientLabel, waits if typed and typed != sweeps.patient else present)
 
     def install(self) -> None:
         """Ask, then install what is missing."""
@@ -97,6 +107,17 @@ class SetupPanel:
             self._played = True
             p.host, p.port, p.configPath = "127.0.0.1", rehearsal.port, str(rehearsal.config)
 
+    @staticmethod
+    def _extensions() -> list[str]:
+        """Which of the extensions that work with this one are installed, and what they are for."""
+        wanted = {
+            "openigtlinkif": ("SlicerOpenIGTLink", _("shows what the server sends")),
+            "pivotcalibration": ("SlicerIGT", _("finds the tip of a tool")),
+            "pytorchutils": ("PyTorch", _("installs what the network runs on")),
+        }
+        there, gone = _("installed"), _("not installed; the Extensions Manager has it")
+        return [f"{there if hasattr(slicer.modules, module) else gone}: {name} ({use})" for module, (name, use) in wanted.items()]
+
     def openPivot(self) -> None:
         if hasattr(slicer.modules, "pivotcalibration"):
             slicer.util.selectModule("PivotCalibration")
@@ -119,12 +140,14 @@ class SetupPanel:
 
     def refresh(self) -> None:
         """What the check found, and where tips are known from."""
+        self._show_patient()
         self._show_rehearsal()
         ui, result = self.ui, self.study.result
         if result is not self._shown and "checks" in result:
             self._shown = result
             words = {True: _("works"), False: _("MISSING")}
-            ui.doctorText.setPlainText("\n".join(f"{words[c['ok']]}: {c['check']}: {c['found']}" for c in result["checks"]))
+            lines = [f"{words[c['ok']]}: {c['check']}: {c['found']}" for c in result["checks"]]
+            ui.doctorText.setPlainText("\n".join([*lines, *self._extensions()]))
         tools = self.flow.link.tools
         names = tools.instruments() if tools is not None else ()
         tips = {name: tools.tip(name) for name in names}

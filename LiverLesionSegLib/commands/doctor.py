@@ -24,6 +24,7 @@ PYTHON = (3, 10)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Exit 0 when all that is required works, 2 otherwise."""
     parser.add_argument("--device", help="the network's kernel must run on this device: cpu or cuda")
+    parser.add_argument("--list", action="store_true", help="exit 0 all the same: the list of what works and what does not is all that is wanted")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model to look at (the bundle that comes with the software)")
 
 
@@ -55,9 +56,10 @@ def run(options: argparse.Namespace, run: Run) -> int:
     missing = [r["check"] for r in results if not r["ok"]]
     run.found["ready"] = not missing
     run.summary += [f"{'ok  ' if r['ok'] else 'FAIL' if r['required'] else 'miss'}  {r['check']}: {r['found']}" for r in results]
-    run.summary.append("Everything can run." if not missing else f"What is needed runs. Not to be had here: {', '.join(missing)}.")
     blocking = [r for r in results if r["required"] and not r["ok"]]
-    if blocking:
+    needed = "Something that is needed does not work." if blocking else "What is needed runs."
+    run.summary.append("Everything can run." if not missing else f"{needed} Not to be had here: {', '.join(missing)}.")
+    if blocking and not options.list:
         if not options.json:
             print("\n".join(run.summary))
         raise InputError(f"{blocking[0]['check']} does not work here: {blocking[0]['found']}")
@@ -70,6 +72,11 @@ def _python() -> str:
     return sys.version.split()[0]
 
 
+def _installing(extras: str) -> str:
+    """How packages come into this Python; Slicer's launcher sets SLICER_HOME."""
+    return "install the packages in the module's set-up" if "SLICER_HOME" in os.environ else f"install it with: pip install 'liverlesionseg[{extras}]'"
+
+
 def _packages(*names: str) -> Callable[[], str]:
     def check() -> str:
         found = []
@@ -77,7 +84,7 @@ def _packages(*names: str) -> Callable[[], str]:
             try:
                 module = importlib.import_module(name)
             except ImportError as error:
-                raise InputError(f"{name} cannot be imported ({error}); install it with: pip install 'liverlesionseg[nnunet,scene]'") from error
+                raise InputError(f"{name} cannot be imported ({error}); {_installing('nnunet,scene')}") from error
             found.append(f"{name} {getattr(module, '__version__', '')}".strip())
         return ", ".join(found)
 
@@ -112,7 +119,7 @@ def _network_kernel(device: str) -> str:
     try:
         import torch
     except ImportError as error:
-        raise InputError(f"torch cannot be imported ({error}); install it with: pip install 'liverlesionseg[nnunet]'") from error
+        raise InputError(f"torch cannot be imported ({error}); {_installing('nnunet')}") from error
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"{device} was asked for, but torch {torch.__version__} sees no such device; install a CUDA build or use cpu.")
     one = torch.ones(1, 1, 4, 4, 4, device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,15 +58,22 @@ def install(requirements: Sequence[str], wheelhouse: str = "") -> None:
         raise InputError(f"{wheelhouse}: there is no such folder; choose the folder that holds the wheels, or leave the line empty.")
     torch = [requirement for requirement in wanted if requirement == TORCH]
     others = [requirement for requirement in wanted if requirement != TORCH]
+    refused: InputError | None = None
     try:
         if torch and not wheelhouse:
-            _install_torch()
+            try:
+                _install_torch()
+            except InputError as error:  # what else is missing is installed all the same, but nothing that would bring a torch of its own
+                refused = error
+                others = [requirement for requirement in others if requirement not in NETWORK]
             torch = []
         if others or torch:
             _install([*others, *torch], wheelhouse)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         raise InputError(f"The packages could not be installed ({error}); check the network or choose a wheelhouse, then try again.") from error
     importlib.invalidate_caches()
+    if refused is not None:
+        raise refused
     still = missing(requirements)
     if still:
         raise InputError(f"Not installed yet: {', '.join(still)}; restart Slicer, and look at its log if they are still missing.")
@@ -74,14 +82,27 @@ def install(requirements: Sequence[str], wheelhouse: str = "") -> None:
 def _install(requirements: list[str], wheelhouse: str) -> None:
     import slicer.util
 
-    if wheelhouse:
-        slicer.util.pip_install(["--no-index", "--find-links", wheelhouse, *requirements])
-        return
     packaging = _slicer_packaging()
-    if packaging is not None:
+    if packaging is not None and not wheelhouse:
         packaging.pip_ensure(requirements, skip_packages=list(SLICERS_OWN), prompt_install=False, requester="LiverLesionSeg")
-    else:
-        slicer.util.pip_install(requirements)
+        return
+    # pip by itself would replace what Slicer brings: it is held to the versions that are there.
+    with tempfile.TemporaryDirectory() as folder:
+        held = Path(folder) / "constraints.txt"
+        held.write_text("".join(f"{line}\n" for line in held_versions()), encoding="utf-8")
+        source = ["--no-index", "--find-links", wheelhouse] if wheelhouse else []
+        slicer.util.pip_install([*source, "--constraint", str(held), *requirements])
+
+
+def held_versions() -> list[str]:
+    """`name==version` of each of SLICERS_OWN that is installed, so that no other package's wishes change it."""
+    held = []
+    for name in SLICERS_OWN:
+        try:
+            held.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            continue
+    return held
 
 
 def _slicer_packaging() -> Any:

@@ -60,7 +60,7 @@ class Study:
     def doctor(self, device: str = "") -> None:
         """Start looking whether this Slicer can run everything."""
         self._begin("doctor")
-        self._command = CommandRun(self._python or slicer_python(), ["doctor", *(["--device", device] if device else [])])
+        self._command = CommandRun(self._python or slicer_python(), ["doctor", "--list", *(["--device", device] if device else [])])
 
     def _begin(self, kind: str) -> None:
         if self.running:

@@ -68,10 +68,11 @@ def test_training_data_is_exported_beside_the_interface(study, scenario, tmp_pat
 
 @pytest.mark.slow
 def test_the_doctor_says_what_works(study):
-    study.doctor()
+    study.doctor("cuda")  # where there is none, what works is listed all the same
     assert finished(study).said.code in ("study.done", "study.missing")
     checks = {check["check"]: check["ok"] for check in study.result["checks"]}
     assert checks["python"] and checks["reconstruction"]
+    assert study.result["ready"] == all(checks.values())
 
 
 def test_bad_input_is_refused_at_once(study, scenario, tmp_path):
@@ -111,7 +112,7 @@ def test_what_is_missing_is_found_without_an_import():
     assert packages.missing(["no-such-package-here>=1", "numpy>=99"]) == ["no-such-package-here>=1", "numpy>=99"]
 
 
-def test_packages_come_with_consent_through_slicers_own_means_or_from_a_wheelhouse(tmp_path):
+def test_packages_come_with_consent_through_slicers_own_means_or_from_a_wheelhouse(tmp_path, monkeypatch):
     pytest.importorskip("PySide6")
     from conftest import PROJECT
 
@@ -127,6 +128,12 @@ def test_packages_come_with_consent_through_slicers_own_means_or_from_a_wheelhou
         desktop.installs.clear()
         with pytest.raises(InputError, match="Not installed yet"):
             packages.install(["no-such-package-here>=1"], str(tmp_path))
-        assert desktop.installs[:3] == ["--no-index", "--find-links", str(tmp_path)]
+        assert desktop.installs[:4] == ["--no-index", "--find-links", str(tmp_path), "--constraint"]
+        assert any(line.startswith("numpy==") for line in packages.held_versions())
+        desktop.installs.clear()
+        monkeypatch.setattr(packages, "TORCH", "no-such-torch>=1")
+        with pytest.raises(InputError, match="extension PyTorch"):  # and what else is missing is installed
+            packages.install(["no-such-package-here>=1", "no-such-torch>=1"])
+        assert desktop.installs == ["no-such-package-here>=1"]
         with pytest.raises(InputError, match="extension PyTorch"):
             packages._install_torch()
