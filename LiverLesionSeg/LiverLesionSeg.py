@@ -211,7 +211,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name, widget in PATHS.items():
             if getattr(self.ui, widget).currentPath != getattr(p, name):
                 getattr(self.ui, widget).currentPath = getattr(p, name)
-        flow.sweeps.patient = p.patient or "Patient"
+        flow.name_patient(p.patient)
         flow.set_folder(p.folder or LiverLesionSegLogic.defaultFolder())
         flow.boxing.size_mm = p.boxSize
         flow.automatic = p.automatic

@@ -125,11 +125,8 @@ class SurgeryPanel:
             self.loadSweep(str(path))
 
     def loadBrowser(self) -> None:
-        from LiverLesionSegLib.host.recordings import save_recording
-
-        node = self.ui.browserSelector.currentNode()
-        flow = self.flow
-        flow.do(lambda: flow.sweeps.load(save_recording(node, flow.sweeps.folder), self.parameters.configPath), "load recording")
+        node, flow = self.ui.browserSelector.currentNode(), self.flow
+        flow.do(lambda: flow.load_recording(node, self.parameters.configPath), "load recording")
 
     def placeSeeds(self) -> None:
         node = self.flow.nodes.new_seeds()

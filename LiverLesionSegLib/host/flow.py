@@ -26,7 +26,7 @@ from .rehearsal import Rehearsal
 from .reviewing import Accepted, Reviewing
 from .segmenting import GROWING, LesionResult, Segmenting, same_box
 from .state import ATTENTION, READY, RUNNING, Said, StepState
-from .sweeps import SweepResult, Sweeps
+from .sweeps import NAMELESS, SweepResult, Sweeps
 
 STEPS = ("connect", "sweep", "box", "segment", "review", "navigate")
 
@@ -117,7 +117,7 @@ class Flow:
             "accept_proposal": lambda: self.boxing.set(self.proposing.box),
             "segment": self.segment,
             "grow": self.grow,
-            "accept": lambda: self.reviewing.accept(self.sweeps.result, self.sweeps.patient),
+            "accept": lambda: self.reviewing.accept(self.sweeps.result, self.nodes.patient),
             "navigate": self.navigating.start,
             "stop_navigation": self.navigating.stop,
             "confirm_sensor": lambda: self.navigating.confirm("confirmed on the panel"),
@@ -185,12 +185,29 @@ class Flow:
         self.sweeps.folder = self.reviewing.folder = Path(folder)
 
     def new_patient(self, name: str) -> None:
-        """Nothing of the patient before stays in the scene; files stay. Raises OutputError while a sweep is in work."""
+        """Nothing of the patient before stays in the scene; files stay. Raises OutputError while a sweep is in work, or for the same patient."""
         if self.sweeps.busy:
             raise OutputError("A sweep is in work; stop it before the next patient.")
+        self.sweeps.next_patient(name)
         clear_patient(self.scene)
         self.scene_closed()
-        self.sweeps.patient = name
+
+    def load_recording(self, browser: Any, config: str) -> None:
+        """Make a sweep of a recording of the Sequences module, in the background, and then its volume. Raises SweepError for what is no sweep."""
+        from .recordings import save_recording, sweep_from_browser
+
+        sweep, folder = sweep_from_browser(browser), self.sweeps.patient_folder
+        self.background.run(
+            "recording",
+            lambda cancelled: save_recording(sweep, folder),
+            lambda path: self.do(lambda: self.sweeps.load(path, config), "load recording"),
+            lambda error: self.complain(str(error), "load recording"),
+        )
+
+    def name_patient(self, name: str) -> None:
+        """What is typed as the patient's name. It renames the present patient only as long as there is nothing of them; then it waits."""
+        if not (self.sweeps.busy or self.sweeps.recorded or self.nodes.sweep):
+            self.sweeps.patient = name.strip() or NAMELESS
 
     def scene_closed(self) -> None:
         """Nothing of the scene is there any more. A recording goes on, and comes into the new scene."""

@@ -22,7 +22,9 @@ from .log import Log
 from .state import ATTENTION, DONE, READY, RUNNING, WAITING, StepState, failed, step
 
 ENDINGS = (".igs.mha", ".igs.mhd", ".igs.nrrd", ".seq.nrrd", ".mha", ".nrrd")
+NO_SWEEPS = (".seg.nrrd",)
 PREVIEW_S = 0.5
+NAMELESS = "Patient"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Sweeps:
     ) -> None:
         self._link, self._worker, self._background, self._nodes, self._log, self._then = link, worker, background, nodes, log, then
         self.folder = Path()
-        self.patient = "Patient"
+        self.patient = NAMELESS
         self.result: SweepResult | None = None
         self.recorded: dict[str, Path] = {}
         self._phase = "idle"
@@ -74,6 +76,11 @@ class Sweeps:
         """Whether a sweep is being recorded, or made into a volume."""
         return self._phase != "idle"
 
+    @property
+    def patient_folder(self) -> Path:
+        """Where the sweeps of the present patient lie, and of no other."""
+        return self.folder / folder_name(self.patient)
+
     def start(self, name: str = "") -> str:
         """Start a recording; returns its name. Raises LinkError without a connection, OutputError while one goes on or the folder is of no use."""
         session = self._link.need()
@@ -83,14 +90,15 @@ class Sweeps:
             raise OutputError(f"The sweep {self._name} is not a volume yet; wait, or cancel it.")
         if not str(self.folder).strip() or self.folder == Path():
             raise OutputError("There is no folder for sweeps; choose one in the set-up.")
+        folder = self.patient_folder
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be made ({error.strerror}); choose another folder for sweeps in the set-up.") from error
+            raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder for sweeps in the set-up.") from error
         name = safe_name(name) or f"sweep_{datetime.now():%Y%m%d_%H%M%S}"
-        while (self.folder / f"{name}.igs.mha").exists() or journal_path(self.folder / f"{name}.igs.mha").exists():
+        while (folder / f"{name}.igs.mha").exists() or journal_path(folder / f"{name}.igs.mha").exists():
             name = _next_name(name)
-        path = self.folder / f"{name}.igs.mha"
+        path = folder / f"{name}.igs.mha"
         session.start_recording(path)
         self._name, self._path, self._config = name, path, self._link.config_path
         self._phase, self._error, self._begun = "recording", None, time.monotonic()
@@ -132,16 +140,23 @@ class Sweeps:
             self._worker().cancel(self._job)
 
     def found(self) -> dict[str, Path]:
-        """Name -> file of the sweeps in the folder, those of now and of before, the newest last."""
-        if self.folder == Path() or not self.folder.is_dir():
+        """Name -> file of the present patient's sweeps, those of now and of before, the newest last."""
+        if self.folder == Path() or not self.patient_folder.is_dir():
             return {}
-        files = [p for p in self.folder.iterdir() if p.is_file() and p.name.endswith(ENDINGS)]
+        files = [p for p in self.patient_folder.iterdir() if p.is_file() and p.name.endswith(ENDINGS) and not p.name.endswith(NO_SWEEPS)]
         return {sweep_name(p): p for p in sorted(files, key=lambda p: p.stat().st_mtime)}
 
     def forget(self) -> None:
         """The scene was closed. A recording goes on; what is being made into a volume is given up, its file stays."""
         self.cancel()
         self.result = None
+
+    def next_patient(self, name: str) -> None:
+        """From now on sweeps are those of another patient. Raises OutputError for one with the folder of the present patient."""
+        name = name.strip() or NAMELESS
+        if folder_name(name).casefold() == folder_name(self.patient).casefold():
+            raise OutputError(f"{name}: is the present patient, or would have the same folder; type the next patient's name, then go on.")
+        self.patient, self.recorded, self._error = name, {}, None
 
     def tick(self) -> None:
         """Show the growing volume; notice the worker's answer and a connection that was lost for good."""
@@ -242,6 +257,11 @@ class Sweeps:
 def safe_name(name: str) -> str:
     """Letters, digits, dot, dash and underscore; nothing that leaves the folder."""
     return re.sub(r"[^\w.-]+", "_", name.strip()).strip("._")[:80]
+
+
+def folder_name(patient: str) -> str:
+    """Of the folder with a patient's sweeps."""
+    return safe_name(patient) or NAMELESS
 
 
 def sweep_name(path: Path) -> str:

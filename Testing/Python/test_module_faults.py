@@ -64,7 +64,7 @@ def test_a_full_disk_refuses_a_sweep_before_it_starts(flow, scenario, monkeypatc
         monkeypatch.setattr(session, "Recorder", lambda path, settings, *a, **k: real(path, RecorderSettings(least_free_bytes=1 << 60), *a, **k))
         assert not flow.act("start_sweep")
         assert "free on this disk" in flow.problem.values["text"]
-        assert not flow.sweeps.busy and list(flow.sweeps.folder.iterdir()) == []
+        assert not flow.sweeps.busy and list(flow.sweeps.patient_folder.iterdir()) == []
         monkeypatch.setattr(session, "Recorder", real)
         assert flow.act("start_sweep"), flow.problem
         flow.sweeps.discard()
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_during_a_sweep_is_said_and_what_is_there_is_kept(flow
         connect(flow, scenario, server)
         assert flow.act("start_sweep"), flow.problem
         until(flow, lambda: flow.link.status(now=True).frames >= 5)
-        (growing,) = flow.sweeps.folder.iterdir()
+        (growing,) = flow.sweeps.patient_folder.iterdir()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (growing.stat().st_size + 100_000, limits[1]))  # stands for a full disk
         try:

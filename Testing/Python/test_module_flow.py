@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from LiverLesionSegLib.cohort import read_cases
 from LiverLesionSegLib.errors import Cancelled
 from LiverLesionSegLib.host import Flow, FlowSettings
 from LiverLesionSegLib.host.background import Background
-from LiverLesionSegLib.host.case_log import CaseLog, full_disk_is_said
+from LiverLesionSegLib.host.case_log import CaseLog
 from LiverLesionSegLib.host.tracking import FramePoses, Tools
 from LiverLesionSegLib.scene import headless_scene
 from LiverLesionSegLib.sweep import read_plus_config, read_sweep
@@ -279,17 +279,33 @@ def test_a_saved_scene_is_taken_up_again(flow, scenario, volume):
 
 
 def test_a_new_patient_leaves_nothing(flow, scenario, volume):
+    flow.name_patient("A")
+    shutil.copy(scenario.path, _own_folder(flow) / "of_a.igs.mha")
+    assert list(flow.sweeps.found()) == ["of_a"]
     take_volume(flow, scenario, volume)
+    flow.name_patient("B")  # typed, but "Next patient" was not pressed: what is there stays A's
+    assert flow.sweeps.patient == "A"
+    assert not flow.do(lambda: flow.new_patient("a ")) and "present patient" in flow.problem.values["text"]
+    assert flow.nodes.current() is not None
     assert flow.do(lambda: flow.new_patient("B"))
     assert flow.nodes.current() is None and flow.boxing.volume is None
-    assert flow.sweeps.patient == "B"
+    assert flow.sweeps.patient == "B" and flow.sweeps.found() == {}
+    shutil.copy(scenario.path, flow.sweeps.folder / "of_before.igs.mha")  # directly in the folder: by the file chooser alone
+    assert flow.sweeps.found() == {}
+    flow.name_patient("C")  # there is nothing of B yet
+    assert flow.sweeps.patient == "C"
+
+
+def _own_folder(flow):
+    flow.sweeps.patient_folder.mkdir(parents=True)
+    return flow.sweeps.patient_folder
 
 
 def test_a_recording_of_the_sequences_module_becomes_a_sweep(flow, scenario, tmp_path):
     import slicer
     import vtk
 
-    from LiverLesionSegLib.host.recordings import save_recording
+    from LiverLesionSegLib.host.recordings import save_recording, sweep_from_browser
     from LiverLesionSegLib.scene.nodes import to_image_data, to_vtk_matrix
 
     sweep, scene = read_sweep(scenario.path), flow.scene
@@ -306,7 +322,7 @@ def test_a_recording_of_the_sequences_module_becomes_a_sweep(flow, scenario, tmp
             sequence.SetDataNodeAtValue(node, f"{sweep.timestamps[n]:.6f}")
         browser.AddSynchronizedSequenceNode(sequence)
     assert isinstance(browser, vtk.vtkObject)
-    saved = read_sweep(save_recording(browser, tmp_path))
+    saved = read_sweep(save_recording(sweep_from_browser(browser), tmp_path))
     np.testing.assert_array_equal(saved.images, sweep.images)
     np.testing.assert_allclose(saved.transforms["ProbeToTracker"], sweep.transforms["ProbeToTracker"], atol=1e-5)
     assert not saved.statuses["ProbeToTracker"][3] and saved.statuses["ProbeToTracker"][4]
@@ -372,21 +388,6 @@ def test_a_lost_liver_sensor_takes_every_distance_along(scenario):
     tools.feed(poses(1.1, np.eye(4), reference_ok=False))
     assert tools.pose("Stylus") is None
     assert tools.reading("Stylus", 1.1).state == "missing"
-
-
-def test_table_of_cases_keeps_what_others_wrote(tmp_path):
-    (tmp_path / "cases.csv").write_text("case,note\nold,kept\n")
-    CaseLog(tmp_path).write({"case": "new", "method": "nnunet"})
-    columns, lines = CaseLog(tmp_path).read()
-    assert columns[:2] == ["case", "note"]
-    assert [(line["case"], line["note"]) for line in lines] == [("old", "kept"), ("new", "")]
-
-
-def test_a_full_disk_in_words(tmp_path):
-    from LiverLesionSegLib.errors import OutputError
-
-    with pytest.raises(OutputError, match="disk is full"), full_disk_is_said(Path("x")):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_worker_is_not_started_before_it_is_needed(flow):

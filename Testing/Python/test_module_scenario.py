@@ -127,7 +127,7 @@ def test_reload_while_everything_runs_leaves_nothing(desktop, scenario, tmp_path
         widget.logic.flow.act("start_sweep")
         widget.logic.flow.segmenting.load_model()
         assert desktop.process(PATIENCE_S, until=lambda: widget.logic.flow.link.status(now=True).frames > 5)
-        path = widget.logic.flow.sweeps.folder / f"{widget.logic.flow.sweeps._name}.igs.mha"
+        path = widget.logic.flow.sweeps.patient_folder / f"{widget.logic.flow.sweeps._name}.igs.mha"
         desktop.unload()
     desktop.scene.Clear(False)  # the case's nodes stay with the scene, and what Slicer's own logics watch them with
     assert desktop.leaks() == []
