@@ -55,7 +55,7 @@ class Finding:
 
 
 class FrameAnalyser:
-    """Keeps what frames in a row share. For one thread at a time."""
+    """Keeps what frames in a row share: their size, too, which the first one that the network takes sets. For one thread at a time."""
 
     def __init__(self, source: LikelihoodSource, calibration: Calibration, settings: LiveSettings | None = None) -> None:
         self.settings = settings or LiveSettings()
@@ -65,21 +65,30 @@ class FrameAnalyser:
         self._fusion = PoseFusion(self.settings.fusion)
         self._inside: tuple[tuple[object, ...], NDArray[np.bool_]] | None = None
         self._model_id = ""
+        self._shape: tuple[int, ...] | None = None
 
     def reset(self) -> None:
-        """Forget the frames before."""
+        """Forget the frames before, and their size: another sweep, or the scanner was set to another one on purpose."""
+        self.forget()
+        self._shape = None
+
+    def forget(self) -> None:
+        """The frames before count no more for those that come, which are still of their size: their poses lead elsewhere now."""
         self._fusion.reset()
 
     def analyse(self, image: NDArray[np.uint8], timestamp: float, image_to_reference: FloatArray | None) -> Finding:
         """The lesions in an (H, W) uint8 frame. image_to_reference: (4, 4), None where the pose is not valid: then no other frame counts.
 
-        Raises InputError (and its kinds) for a frame that the network cannot take, or an answer of it that cannot be.
+        Raises InputError (and its kinds) for a frame of another size than the first since `reset` (the calibration's pixels would have another size
+        in it), one that the network cannot take, or an answer of it that cannot be.
         """
         begun = time.perf_counter()
+        self._check_shape(image.shape)
         answer = self._source.predict(image, self._pixel_mm, calibration=self.calibration)
         own = checked(answer.array)
+        self._shape = image.shape
         if answer.model_id != self._model_id:
-            self.reset()
+            self.forget()
             self._model_id = answer.model_id
         predicted = time.perf_counter()
         inside = self._insonified(own.shape, answer.pixel_mm, image.shape)
@@ -92,6 +101,15 @@ class FrameAnalyser:
         lesions = lesions_in(likelihood, answer.pixel_mm, self._pixel_mm, image_to_reference, **limits, most=settings.most)
         seconds = {"predict": predicted - begun, "fuse": steadied - predicted, "contours": time.perf_counter() - steadied}
         return Finding(lesions, likelihood, answer.pixel_mm, fused, answer.model_id, seconds)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        # Colour is the network's to refuse, whose sentence names it.
+        if self._shape is not None and len(shape) == 2 and shape != self._shape:
+            (rows, columns), (height, width) = shape, self._shape
+            raise InputError(
+                f"The live frame is {columns} x {rows} pixels, but the first was {width} x {height}: its scale may be another one; set the scanner's "
+                "image back, or start another sweep with the calibration of this size."
+            )
 
     def _insonified(self, shape: tuple[int, ...], network_mm: float, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
         key = (shape, network_mm, image_shape)

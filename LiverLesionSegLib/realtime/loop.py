@@ -19,6 +19,8 @@ from .likelihood import LikelihoodSource
 CLOSE_S = 2.0
 """`close` waits no longer for the network; the thread then ends by itself."""
 
+DEFECT = "Live segmentation has stopped by a defect; the recording is not affected. Switch the outline off and on to start it again."
+
 
 @dataclass(frozen=True, eq=False)
 class LiveResult:
@@ -114,7 +116,7 @@ class LiveSegmenter:
     def counters(self) -> LiveCounters:
         """What has become of the frames so far."""
         with self._changed:
-            problem = "Live segmentation has stopped by a defect; the recording is not affected." if self._died else self._problem
+            problem = DEFECT if self._died else self._problem
             return LiveCounters(self._offered, self._segmented, self._dropped, self._failed, problem)
 
     def reset(self) -> None:
@@ -171,7 +173,7 @@ class LiveSegmenter:
         try:
             pose = path.pose(frame)
             if pose.anew:
-                analyser.reset()
+                analyser.forget()
             matrix = None if pose.reason else pose.matrix
             finding = analyser.analyse(frame.image, frame.timestamp, matrix)
             result = LiveResult(finding, frame.timestamp, offered_at, matrix, pose.reason, self._dropped)

@@ -125,6 +125,7 @@ def test_a_defect_is_said_and_nobody_waits_for_it(recwarn: pytest.WarningsRecord
             wait_until(lambda: "defect" in live.counters().problem, 60)
             live.offer(frame(1))
             assert not live.wait(1.0) and live.counters().dropped == 1
+            assert "Switch the outline off and on" in live.counters().problem
     finally:
         threading.excepthook = hook
 
