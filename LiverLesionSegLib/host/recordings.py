@@ -40,7 +40,7 @@ def sweep_from_browser(browser: Any) -> Sweep:
     first = from_image_data(images[0].GetNthDataNode(0).GetImageData())
     if first.size * count > LARGEST_BYTES:
         raise SweepError(f"{browser.GetName()}: is {first.size * count >> 30} GiB large; save it as a file, and load that.")
-    pixels = np.stack([from_image_data(images[0].GetNthDataNode(n).GetImageData())[0] for n in range(count)]).astype(np.uint8)
+    pixels = np.stack([from_image_data(images[0].GetNthDataNode(n).GetImageData())[0] for n in range(count)]).astype(np.uint8, copy=False)
     matrices, statuses = {}, {}
     for name, sequence in transforms.items():
         nodes = [sequence.GetDataNodeAtValue(images[0].GetNthIndexValue(n), True) for n in range(count)]
@@ -49,14 +49,13 @@ def sweep_from_browser(browser: Any) -> Sweep:
     return Sweep(pixels, matrices, statuses, times, np.ones(count, dtype=bool), source=str(browser.GetName()))
 
 
-def save_recording(browser: Any, folder: Path) -> Path:
-    """Write the recording into `folder` as a sweep; its path. A sweep of that name is not replaced. Raises SweepError, OutputError."""
-    sweep = sweep_from_browser(browser)
+def save_recording(sweep: Sweep, folder: Path) -> Path:
+    """Write a recording, as `sweep_from_browser` gives it, into `folder`; its path. A sweep of that name is not replaced. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder for sweeps in the set-up.") from error
-    name, number = safe_name(browser.GetName()) or "recording", 1
+    name, number = safe_name(sweep.source) or "recording", 1
     path = folder / f"{name}.igs.mha"
     while path.exists():
         number += 1
