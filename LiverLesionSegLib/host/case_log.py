@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,13 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..files.atomic import whole_file
+from ..files.boxes import read_box
+from ..types import Box
+from .segmenting import same_box
+from .sweeps import safe_name
 
 TABLE = "cases.csv"
+ROI = "_roi.mrk.json"
 COLUMNS = (
     "case", "volume", "truth", "roi", "sweep", "config", "split", "mask:accepted", "mask:found", "patient", "accepted", "method", "model",
     "model_id", "device", "threshold", "threshold_tuned", "volume_ml", "corrected_voxels", "seen_in_box", "sweep_to_volume_s", "segment_s",
@@ -21,7 +27,7 @@ COLUMNS = (
 
 
 class CaseLog:
-    """One line a case in `folder`/cases.csv. A case that is accepted again takes the place of its line; columns of others are kept."""
+    """One line a lesion in `folder`/cases.csv. One that is accepted again takes the place of its line; columns of others are kept."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / TABLE
@@ -41,6 +47,23 @@ class CaseLog:
             raise InputError(f"{self.path}: is no table of cases; move it away, and accept the case again.")
         return [*columns, *(name for name in COLUMNS if name not in columns)], lines
 
+    def name_of(self, sweep: str, patient: str, source: str, box: Box) -> str:
+        """A lesion's case: called like its sweep, with -2, -3 ... for further boxes. The same patient's, sweep's and box's keeps its name.
+
+        source: the sweep's file as the table has it, "" where it is not known. Raises InputError as `read` does.
+        """
+        lines = {line.get("case"): line for line in self.read()[1]}
+        base = safe_name(sweep) or "case"
+        for number in itertools.count(1):
+            name = base if number == 1 else f"{base}-{number}"
+            line, roi = lines.get(name), self.path.parent / f"{name}{ROI}"
+            if line is None and not roi.exists():
+                return name
+            ours = line is None or (line.get("patient") == patient and source in ("", line.get("sweep")))
+            if ours and _is_of(roi, box):
+                return name
+        raise AssertionError
+
     def write(self, line: Mapping[str, str]) -> None:
         """Add a line, or put it in the place of the case's own. Raises InputError, OutputError; the table is whole before and after."""
         columns, lines = self.read()
@@ -52,6 +75,14 @@ class CaseLog:
             writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
+
+
+def _is_of(roi: Path, box: Box) -> bool:
+    """Whether the file holds this box; one that cannot be read is another's."""
+    try:
+        return same_box(read_box(roi), box)
+    except InputError:
+        return False
 
 
 def relative(path: Path | None, folder: Path) -> str:

@@ -22,7 +22,7 @@ from ..scene.nodes import Node, mark
 from ..segmentation import surface
 from ..types import Mask, Surface
 from .background import Background
-from .case_log import CaseLog, full_disk_is_said, relative, seconds_of
+from .case_log import ROI, CaseLog, full_disk_is_said, relative, seconds_of
 from .case_nodes import CaseNodes
 from .log import Log
 from .segmenting import LesionResult
@@ -34,7 +34,10 @@ EDITOR = "LiverLesionSeg editor"
 
 @dataclass(frozen=True, eq=False)
 class Accepted:
-    """An accepted lesion. corrected: voxels that differ from what was found; seconds: from the lesion's appearance to acceptance."""
+    """An accepted lesion. corrected: voxels that differ from what was found; seconds: from the lesion's appearance to acceptance.
+
+    name: of the case.
+    """
 
     mask: Mask
     surface: Surface
@@ -100,12 +103,14 @@ class Reviewing:
         seconds = time.monotonic() - self._shown_at
         about = {**lesion.mask.provenance, "accepted": datetime.now().astimezone().isoformat(timespec="seconds"), "corrected_voxels": corrected}
         mask = Mask(shown.array, shown.grid, about)
-        name, folder = self._nodes.sweep, self.folder
+        sweep_name, folder = self._nodes.sweep, self.folder
         found = replace(lesion)
         self._error = None
 
         def work(cancelled: IsCancelled) -> Accepted:
             shape = surface(mask, cancelled=cancelled) if corrected else lesion.surface
+            source = relative(sweep.path, folder) if sweep is not None else ""
+            name = CaseLog(folder).name_of(sweep_name, patient, source, lesion.box)
             accepted = Accepted(mask, shape, corrected, seconds, folder / "cases.csv", name)
             _write(folder, accepted, found, sweep, patient, self.is_reference)
             return accepted
@@ -157,13 +162,12 @@ def _voxels_outside(node: Node, found: Mask) -> int:
 def _write(folder: Path, accepted: Accepted, lesion: LesionResult, sweep: SweepResult | None, patient: str, is_reference: bool) -> None:
     """Masks, box and line of the table; the volume only where no sweep gives it."""
     name = accepted.name
-    paths = {key: folder / f"{name}_{key}" for key in ("accepted.seg.nrrd", "found.seg.nrrd", "roi.mrk.json", "volume.nrrd")}
-    mask_path, found_path, roi_path, volume_path = paths.values()
+    mask_path, found_path, roi_path, volume_path = (folder / f"{name}{end}" for end in ("_accepted.seg.nrrd", "_found.seg.nrrd", ROI, "_volume.nrrd"))
     with full_disk_is_said(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        write_box(roi_path, lesion.box)  # first: by it the case is known again, should the rest not find room
         write_segmentation(mask_path, accepted.mask)
         write_segmentation(found_path, lesion.mask)
-        write_box(roi_path, lesion.box)
         if sweep is None:
             write_volume(volume_path, lesion.volume)
     tuned = lesion.tuned is not None and lesion.value is not None and abs(lesion.value - lesion.tuned.value) < 1e-6
