@@ -28,6 +28,7 @@ SENTENCES = {
     "empty image": "Images without pixels were refused: check that the scanner is connected to the server.",
     "image of several slices": "Images of several slices were refused: send two-dimensional frames, not a volume.",
     "image without time": "Images came without a time of their own and carry that of their arrival: poses match them less exactly.",
+    "colour image": "Colour frames were converted to grey by luminance (ITU-R BT.601): send 8-bit grey B-mode, without Doppler or writing in colour.",
     "image time went back": "The images' times went backwards: the sender's clock was set; speed and gaps cannot be judged there.",
     "two images of one time": "Different images carry the same time, so the poses of the later ones were not used: the sender's clock is too coarse.",
     "repeated image": "The same image came twice and was taken once.",

@@ -214,6 +214,7 @@ class FrameAssembler:
         except ImageRefused as refused:
             self._tally.dropped[str(refused)] += 1
             return None
+        self._tally.noted["colour image"] += message.array.ndim == 4 and message.array.shape[3] > 1
         self._image = message.device
         self._image_clock.add(message.timestamp, message.arrival)
         return picture

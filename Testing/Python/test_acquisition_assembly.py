@@ -325,10 +325,15 @@ def test_images_that_cannot_be_b_mode_are_refused_and_colour_becomes_grey() -> N
         return assembled([image(START, pixels=pixels)])
 
     grey = np.arange(24, dtype=np.uint8).reshape(1, 4, 6) * 10
-    frames, _ = sent(np.stack([grey] * 3, axis=-1))
+    for plain in (grey, grey[..., None]):
+        frames, assembler = sent(plain)
+        assert np.array_equal(frames[0].image, grey[0]) and not assembler.counters().noted
+    frames, assembler = sent(np.stack([grey] * 3, axis=-1))
     assert np.array_equal(frames[0].image, grey[0])
-    frames, _ = sent(np.stack([grey, grey * 0, grey * 0, grey], axis=-1))
+    frames, assembler = sent(np.stack([grey, grey * 0, grey * 0, grey], axis=-1))
     assert np.abs(frames[0].image - 0.299 * grey[0]).max() <= 1
+    # As with a file of colour frames, it is said.
+    assert assembler.counters().noted == {"colour image": 1} and "converted to grey by luminance" in assembler.counters().notes[0]
     for pixels, reason in [
         (grey.astype(np.uint16), "image of 16 bits"),
         (grey.astype(np.int8), "image of signed pixels"),
