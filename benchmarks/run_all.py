@@ -1,4 +1,4 @@
-"""Runs every benchmark, one after the other, and prints their tables. `python benchmarks/run_all.py > results.txt`"""
+"""Runs every benchmark that needs no files of one's own, and prints their tables. `python benchmarks/run_all.py > results.txt`"""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-APART = {"run_all.py", "study.py"}
-"""Not run with the rest: this file, and the study, which takes hours and a folder for its data."""
+APART = {"run_all.py", "average_models.py", "frames.py", "realtime.py", "simulated_ct.py", "study.py"}
+"""Not run with the rest: this file, and those that need cases, models or a folder to be named."""
 
 
 def main() -> int:
