@@ -108,6 +108,7 @@ class LiverLesionSegParameterNode:
     pedalKey: str = "F9"
     nextKey: str = "Ctrl+Return"
     largeText: bool = False
+    tips: str = ""
 
 
 class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -212,6 +213,9 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if getattr(self.ui, widget).currentPath != getattr(p, name):
                 getattr(self.ui, widget).currentPath = getattr(p, name)
         flow.name_patient(p.patient)
+        if p.tips != flow.link.saved_tips():  # another scene's settings; what was calibrated in this session stays with the tools
+            flow.do(lambda: flow.link.put_saved_tips(p.tips), "tips")
+            p.tips = flow.link.saved_tips()
         flow.set_folder(p.folder or LiverLesionSegLogic.defaultFolder())
         flow.boxing.size_mm = p.boxSize
         flow.automatic = p.automatic

@@ -131,7 +131,9 @@ class SetupPanel:
         tool = self.flow.navigating.tool
         if node is None or tools is None or not tool:
             raise CalibrationError("Connect, choose the instrument in step 1 and the calibrated tip's transform here; then take it.")
-        tools.set_tip(tool, tip_from_pivot(transform_from_node(node), tool))
+        self.flow.link.take_tip(tool, tip_from_pivot(transform_from_node(node), tool))
+        if self.parameters is not None:
+            self.parameters.tips = self.flow.link.saved_tips()
 
     def saveLog(self) -> None:
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the log"), "LiverLesionSeg-log.txt", _("Text (*.txt)"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from ..acquisition.live_volume import LiveVolumeSettings
 from ..acquisition.quality_settings import QualitySettings
 from ..acquisition.session import Session, SessionSettings, SessionStatus
 from ..errors import CalibrationError, InputError, LinkError, SweepError
-from ..navigation.tools import OK, UNKNOWN_TIP, ToolReading, tip_from_config
+from ..navigation.tools import OK, UNKNOWN_TIP, ToolReading, ToolTip, tip_from_config
 from ..reconstruction.settings import settings_for
 from ..sweep.plus_config import PlusConfig, read_plus_config
 from ..types import Calibration, FloatArray
 from .background import Background
 from .log import Log
 from .state import ATTENTION, DONE, READY, RUNNING, StepState, step
-from .tracking import FramePoses, Tools
+from .tracking import FramePoses, Tools, tips_from_text, tips_to_text
 
 PATIENCE_S = 4.0
 SILENCE_S = 2.0
@@ -47,6 +48,8 @@ class Link:
         self._status: SessionStatus | None = None
         self._path: LivePath | None = None
         self._arrived: deque[FramePoses] = deque(maxlen=400)
+        self._taken: dict[str, ToolTip] = {}
+        self._saved: dict[str, ToolTip] = {}
 
     def connect(self, host: str, port: int, config: str | Path, *, image: str = "") -> None:
         """Open the connection. image: device, "" for the first that sends images. Probe and liver sensor are those of the configuration.
@@ -121,13 +124,41 @@ class Link:
         return fresh, arrived
 
     def _tips(self, tools: Tools) -> None:
-        """Tips that the configuration knows."""
         for name in tools.instruments():
             if not tools.asked_for_tip(name):
-                try:
-                    tools.set_tip(name, tip_from_config(tools.calibration, name))
-                except CalibrationError:
-                    tools.set_tip(name, None)
+                tools.set_tip(name, self._tip(tools, name))
+
+    def _tip(self, tools: Tools, name: str) -> ToolTip | None:
+        """The one that was taken by hand, else the scene's, else the configuration's."""
+        known = self._taken.get(name) or self._saved.get(name)
+        if known is not None:
+            return known
+        try:
+            return tip_from_config(tools.calibration, name)
+        except CalibrationError:
+            return None
+
+    def take_tip(self, tool: str, tip: ToolTip) -> None:
+        """A tip that was calibrated here: it stays with its tool through every connection, before what a scene or a configuration says of it."""
+        tip = replace(tip, source=f"{tip.source}, {datetime.now():%Y-%m-%d %H:%M}")
+        self._taken[tool] = tip
+        if self.tools is not None:
+            self.tools.set_tip(tool, tip)
+        self._log.add(f"tip of {tool} taken: {tip.source}")
+
+    def put_saved_tips(self, text: str) -> None:
+        """The tips of the scene that is open, as `saved_tips` gave them. Raises CalibrationError for another text; then the scene has none."""
+        self._saved = {}
+        try:
+            self._saved = tips_from_text(text)
+        finally:
+            if (tools := self.tools) is not None:
+                for name in tools.instruments():
+                    tools.set_tip(name, self._tip(tools, name))
+
+    def saved_tips(self) -> str:
+        """What has to be saved with the scene; "" where no tip was taken."""
+        return tips_to_text({**self._saved, **self._taken})
 
     def silent(self) -> bool:
         """Whether images have stopped coming."""

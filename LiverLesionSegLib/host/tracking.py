@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import CalibrationError
 from ..geometry import invert_rigid, is_rigid
 from ..navigation.tools import MISSING, OK, STALE, UNKNOWN_TIP, ToolReading, ToolTip, ToolWatch
 from ..sweep.transform_graph import Step, find_path, split_name
@@ -132,3 +134,20 @@ class Tools:
                 return None
             matrix = (invert_rigid(each) if inverse else np.asarray(each)) @ matrix
         return matrix
+
+
+def tips_to_text(tips: Mapping[str, ToolTip]) -> str:
+    """Tips as text that can be saved; "" for none."""
+    content = {name: {"tip_to_tool": tip.tip_to_tool.tolist(), "source": tip.source} for name, tip in tips.items()}
+    return json.dumps(content, sort_keys=True) if content else ""
+
+
+def tips_from_text(text: str) -> dict[str, ToolTip]:
+    """What `tips_to_text` wrote. Raises CalibrationError."""
+    if not text.strip():
+        return {}
+    try:
+        content = json.loads(text)
+        return {str(name): ToolTip(np.array(tip["tip_to_tool"], dtype=np.float64), str(name), str(tip["source"])) for name, tip in content.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CalibrationError("The tool tips that were saved with the scene cannot be read; calibrate the tips again.") from error
