@@ -68,11 +68,15 @@ def train(order: dict[str, Any]) -> None:
     maybe_load_checkpoint(trainer, bool(order["resume"]), False)
     if "start_from" in order:
         _start_from(trainer, Path(order["start_from"]))
+    if not trainer.was_initialized:
+        # Now rather than when training starts: networks of other sizes draw other numbers of weights, and the images must be drawn alike for all.
+        trainer.initialize()
     # A resumed training must not see again, in the same order, what it saw from its start.
     state = (int(order["seed"]) * 1_000_003 + int(trainer.current_epoch)) % 2**32
     random.seed(state)
     np.random.seed(state)  # noqa: NPY002 (nnU-Net's loaders draw from it)
     torch.manual_seed(state)
+    _let_the_network_draw_apart(trainer, state)
     _keep_checkpoints_whole(trainer)
     _keep_curve(trainer)
     trainer.run_training()
@@ -86,6 +90,29 @@ def _start_from(trainer: Any, model: Path) -> None:
 
     trainer.initialize()
     trainer.network.load_state_dict({name: torch.from_numpy(array) for name, array in load_model(model).weights.state.items()})
+
+
+def _let_the_network_draw_apart(trainer: Any, seed: int) -> None:
+    """What a network drops out is drawn from numbers of its own, so that images are drawn and changed alike for one with dropout and one without.
+
+    On a GPU that is so anyhow; loaders in processes of their own (workers) draw as they like, for every network.
+    """
+    import torch
+
+    step = trainer.train_step
+    own = torch.Generator().manual_seed(seed).get_state()
+
+    def step_apart(batch: Any) -> Any:
+        nonlocal own
+        others = torch.get_rng_state()
+        torch.set_rng_state(own)
+        try:
+            return step(batch)
+        finally:
+            own = torch.get_rng_state()
+            torch.set_rng_state(others)
+
+    trainer.train_step = step_apart
 
 
 def _keep_checkpoints_whole(trainer: Any) -> None:

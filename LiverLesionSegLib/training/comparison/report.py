@@ -62,9 +62,11 @@ def _blocks(comparison: Comparison, cases: CohortResult, images: CohortResult, s
     own = next(run.split for run in runs)
     parts = {purpose: sum(value == purpose for value in own.values()) for purpose in ("train", "validation", "test")}
     tile = " x ".join(map(str, runs[0].tile))
+    # nnU-Net's loading processes take turns as they are done.
+    order = "order of draws, " if settings.workers == 0 else ""
     opening = (
         f"{len(comparison.networks)} networks on {comparison.images.name} ({comparison.images.mode}), each trained from random weights for "
-        f"{runs[0].iterations} iterations of tiles of {tile} with the same images, order of draws, augmentation, optimiser and schedule; threshold "
+        f"{runs[0].iterations} iterations of tiles of {tile} with the same images, {order}augmentation, optimiser and schedule; threshold "
         f"of highest F1 on the validation images; tested on images of cases that none has seen. "
         f"{parts['train']} training, {parts['validation']} validation and {parts['test']} test cases"
     )

@@ -28,7 +28,7 @@ from .images import ImageSet, Split, case_splits, stage, use_split
 from .inference import ImagePredictor, read_json_object
 from .records import ImageScore, NetworkRun, keep, kept
 
-FORMAT = 1
+FORMAT = 2
 MEASURED = ("dice", "iou", "precision", "recall", "hd95_mm", "assd_mm", "nsd_2mm", "rvd")
 VERSIONED = ("torch", "nnunetv2", "monai", "segmentation-models-pytorch", "torchvision", "numpy")
 EPOCHS = 10
