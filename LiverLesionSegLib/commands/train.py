@@ -30,7 +30,9 @@ def run(options: argparse.Namespace, run: Run) -> int:
     from ..errors import InputError
     from ..training import TrainSettings, begun, draw_curve, prepare_once, read_curve, train, workplace_for
     from ..training.curve import late_mean
+    from ..training.trainers import check_trainer
 
+    check_trainer(options.trainer)
     each = min(options.epoch, options.iterations)
     epochs = -(-options.iterations // each)
     settings = TrainSettings(

@@ -13,11 +13,12 @@ from typing import Any
 
 from ..segmentation._nnunet_plans import takes_box
 from .curve import CURVE, CURVE_COLUMNS
+from .trainers import LEFT_OUT
 
 
 def _skip_primus() -> None:
     """nnU-Net imports each of its trainer modules to find one by name; this one needs torchvision, which need not fit the torch that is there."""
-    name = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
+    name = f"nnunetv2.training.nnUNetTrainer.primus.{LEFT_OUT}"
     sys.modules.setdefault(name, types.ModuleType(name))
 
 

@@ -24,6 +24,7 @@ from ..files.resources import resource
 from ..progress import IsCancelled, Progress, report
 from .curve import epochs_done
 from .dataset import SPLITS, dataset_name
+from .trainers import check_trainer
 
 CONFIGURATIONS = ("3d_fullres", "2d")
 _POLL_S = 0.1
@@ -127,8 +128,8 @@ def prepare(
     if configuration not in CONFIGURATIONS:
         raise InputError(f"{plans_file}: its configuration_name {str(configuration)[:40]!r} is not known; give {' or '.join(CONFIGURATIONS)}.")
     mode = _exported_mode(raw)
-    if mode in (("crop", "full") if configuration == "2d" else ("frames",)):
-        kind = "volumes" if configuration == "2d" else "single frames"
+    if mode in (("crop", "full", "ct_volumes") if configuration == "2d" else ("frames", "ct_slices")):
+        kind = "volumes" if configuration == "2d" else "single slices" if mode == "ct_slices" else "single frames"
         raise InputError(f"{plans_file}: is a plan of {configuration} networks, but {raw.resolve()} holds {kind}; choose a plan that fits the data.")
     for folder in (workplace.preprocessed, workplace.results):
         output_folder(folder)
@@ -154,13 +155,15 @@ def train(
 ) -> Path:
     """Trains, or goes on where a stopped training's last checkpoint stands; returns the results folder.
 
-    Raises InputError when the data set was not preprocessed with these plans, a training stopped with other plans is to be resumed, or the device
-    is not there; ModelError when nnU-Net fails or a checkpoint would run code; Cancelled, after which the last checkpoint stands.
+    Raises InputError for an unknown trainer, a data set that was not preprocessed with these plans, a training stopped with other plans that is to be
+    resumed, or a device that is not there; ModelError when nnU-Net fails or a checkpoint would run code; Cancelled, after which the last checkpoint
+    stands.
     """
     from ..segmentation._nnunet_network import open_device
     from ..segmentation._nnunet_weights import read_checkpoint
 
     settings = settings or TrainSettings()
+    check_trainer(settings.trainer)
     plans_file = workplace.preprocessed / dataset / f"{plans_name}.json"
     if not plans_file.is_file():
         raise InputError(f"{plans_file}: these plans do not exist; preprocess the data set with them first.")

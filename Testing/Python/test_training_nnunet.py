@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from LiverLesionSegLib.cli import main
 from LiverLesionSegLib.errors import Cancelled, InputError, ModelError, OutputError
 from LiverLesionSegLib.files.resources import resource
 from LiverLesionSegLib.geometry import grid_from_axes
 from LiverLesionSegLib.segmentation.crop import CropSettings
 from LiverLesionSegLib.training import TrainingCase, TrainSettings, Workplace, dataset_name, prepare, train, write_dataset
+from LiverLesionSegLib.training.trainers import check_trainer, own_trainers
 
 SHAPE = (24, 20, 22)
 
@@ -111,6 +113,48 @@ def test_settings_and_places_that_cannot_work_are_refused(tmp_path: Path) -> Non
         prepare(Workplace(tmp_path), "Dataset007_toy", resource("nnunet_plans", "crop", "plan.json"))
     with pytest.raises(InputError, match="do not exist"):
         train(Workplace(tmp_path), "Dataset007_toy", "LiverLesionSegCrop")
+
+
+@pytest.mark.parametrize(
+    ("mode", "plan", "said"),
+    [
+        ("ct_slices", "crop", "3d_fullres networks, but .* holds single slices"),
+        ("frames", "full", "3d_fullres networks, but .* holds single frames"),
+        ("ct_volumes", "compare", "2d networks, but .* holds volumes"),
+        ("crop", "frames", "2d networks, but .* holds volumes"),
+    ],
+)
+def test_a_plan_of_other_images_than_those_of_the_data_set_is_refused(tmp_path: Path, mode: str, plan: str, said: str) -> None:
+    raw = tmp_path / "raw" / "Dataset007_toy"
+    raw.mkdir(parents=True)
+    (raw / "dataset.json").write_text(json.dumps({"liverlesionseg": {"mode": mode}}))
+    with pytest.raises(InputError, match=f"plan.json: is a plan of {said}; choose a plan that fits the data"):
+        prepare(Workplace(tmp_path), "Dataset007_toy", resource("nnunet_plans", plan, "plan.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_an_unknown_trainer_is_said_before_anything_is_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nnunetv2")
+    data, output = tmp_path / "Dataset007_toy", tmp_path / "out"
+    write_dataset(data, some_cases(), crop_settings=CropSettings())
+    for name in ("LiverLesionTrainer", "FocalTverskyLoss", "_RateOfTheWholeTraining", "../x", ""):
+        assert main(["train", "--data", str(data), "--output", str(output), "--trainer", name]) == 2
+        said = capsys.readouterr().err
+        assert len(said.strip().splitlines()) == 1 and f"Trainer {name!r} is not known" in said and "LiverLesionSegFocalTverskyTrainer" in said
+    assert not output.exists()
+    with pytest.raises(InputError, match=r"is not known; give .*SegNetTrainer"):
+        train(Workplace(tmp_path), "Dataset007_toy", "P", TrainSettings(trainer="nothing"))
+
+
+def test_every_trainer_that_can_be_named_is_known() -> None:
+    pytest.importorskip("nnunetv2")
+    from LiverLesionSegLib.segmentation.networks import ARCHITECTURES
+
+    assert {one.trainer for one in ARCHITECTURES.values()} <= set(own_trainers())
+    assert {"LiverLesionSegTrainer", "LiverLesionSegPaperTrainer", "LiverLesionSegFocalTverskyTrainer"} <= set(own_trainers())
+    for name in (*own_trainers(), "nnUNetTrainer", "nnUNetTrainerNoDA", "nnUNetTrainer_probabilisticOversampling"):
+        check_trainer(name)
+    assert "nnUNetTrainer" not in own_trainers()
 
 
 def _tiny_plans(path: Path) -> Path:
