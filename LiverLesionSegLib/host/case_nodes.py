@@ -68,6 +68,8 @@ class CaseNodes:
         if nodes.box is not None:
             self._roi_id = nodes.box.GetID()
         return volume_from_node(nodes.volume)
+        if nodes.seeds is not None:
+            self._seeds_id = nodes.seeds.GetID()
 
     def show_volume(self, volume: Volume, sweep: str, patient: str) -> Node:
         """A new sweep takes the place of the one before, which is hidden and renamed, lesion and all. The box and seeds of before go."""

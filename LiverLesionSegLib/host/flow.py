@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled, InputError, OutputError, SceneError
+from ..scene.hierarchy import sweeps as sweeps_of
 from ..scene.trust import clear_patient
 from ..types import Box, Volume
 from ..worker.client import Worker
@@ -24,6 +25,7 @@ from .outlining import Outlining
 from .proposing import Proposing
 from .rehearsal import Rehearsal
 from .reviewing import Accepted, Reviewing
+from .restoring import keep_lesion, keep_sweep, take_up
 from .segmenting import GROWING, LesionResult, Segmenting, same_box
 from .state import ATTENTION, READY, RUNNING, Said, StepState
 from .sweeps import NAMELESS, SweepResult, Sweeps
@@ -218,13 +220,27 @@ class Flow:
         self.problem = None
 
     def scene_opened(self) -> None:
-        """Take up the case of a scene that was loaded: its volume and box; the lesion stays as it was saved, and can be found anew."""
+        """Take up the case of a scene that was loaded: volume, box, seeds, lesion, and whether it was accepted. A case that is there goes on.
+
+        Raises OutputError while a sweep is in work, SceneError for a lesion that cannot be read: then volume and box are taken up all the same.
+        """
+        if self.nodes.current() is not None:
+            return
+        if self.sweeps.busy:
+            if sweeps_of(self.scene):
+                raise OutputError("A sweep is in work, so the scene's case was not taken up; open the scene again when the sweep is done.")
+            return
         volume = self.nodes.restore()
-        if volume is not None:
-            self.sweeps.result = None
-            self._take_volume(volume)
-            self._tried = self.nodes.box()  # what was saved, perhaps corrected by hand, is not segmented anew by itself
-            self.log.add(f"the case {self.nodes.sweep} was taken up from the scene")
+        current = self.nodes.current()
+        if volume is None or current is None:
+            return
+        self._take_volume(volume)
+        self.sweeps.restore(None, self.nodes.patient)
+        self.log.add(f"the case {self.nodes.sweep} was taken up from the scene")
+        try:
+            take_up(self, current, volume)
+        finally:
+            self._tried = self.boxing.box  # what was saved, perhaps corrected by hand, is not segmented anew by itself
 
     def _take_volume(self, volume: Volume | None) -> None:
         self._tried = None
@@ -244,7 +260,7 @@ class Flow:
         self.navigating.lesion_changed(result.surface if result is not None else None)
 
     def _accepted(self, accepted: Accepted) -> None:
-        if accepted.corrected:
+        if accepted.renewed:
             self.navigating.lesion_changed(accepted.surface)
 
     def tick(self) -> None:
@@ -265,10 +281,13 @@ class Flow:
             self.proposing.forget()
         self.rehearsal.tick()
         self.segmenting.tick()
+        keep_sweep(self.nodes, result)
         self.navigating.tick(fresh, arrived)
         self.outlining.tick(fresh)
         self._segment_by_itself()
 
+        if result is not None:
+            keep_lesion(self.nodes, result)
     def _segment_by_itself(self) -> None:
         box = self.boxing.box
         if not self.automatic or box is None or not self.boxing.settled or (self.boxing.seen or 0.0) < 0.5:
@@ -276,7 +295,8 @@ class Flow:
         if self._tried is None or not same_box(self._tried, box):
             result = self.segmenting.result
             grown = result is not None and result.method == GROWING
-            self.do(self.grow if grown else self.segment, "segment")
+            if not self.reviewing.corrected_by_hand():  # a correction is given up only by a person
+                self.do(self.grow if grown else self.segment, "segment")
             self._tried = box
 
     def states(self) -> dict[str, StepState]:

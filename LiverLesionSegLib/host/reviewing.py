@@ -25,6 +25,7 @@ from .background import Background
 from .case_log import ROI, CaseLog, full_disk_is_said, relative, seconds_of
 from .case_nodes import CaseNodes
 from .log import Log
+from .restoring import ACCEPTED, fingerprint, read_record, write_record
 from .segmenting import LesionResult
 from .state import DONE, READY, RUNNING, WAITING, StepState, failed, step
 from .sweeps import SweepResult
@@ -36,7 +37,7 @@ EDITOR = "LiverLesionSeg editor"
 class Accepted:
     """An accepted lesion. corrected: voxels that differ from what was found; seconds: from the lesion's appearance to acceptance.
 
-    name: of the case.
+    name: of the case. renewed: whether the surface is another than the one that was shown.
     """
 
     mask: Mask
@@ -45,6 +46,7 @@ class Accepted:
     seconds: float
     table: Path
     name: str
+    renewed: bool = False
 
 
 class Reviewing:
@@ -58,6 +60,9 @@ class Reviewing:
         self.accepted: Accepted | None = None
         self._error: Exception | None = None
         self._shown_at = 0.0
+        self._surface: Surface | None = None
+        self._fingerprint = ""
+        self._restored = False
 
     def begin(self, lesion: LesionResult | None) -> None:
         """Another lesion, or none, is in the scene: what was accepted before counts no more."""
@@ -65,6 +70,41 @@ class Reviewing:
         if lesion is None or self.lesion is None:
             self._shown_at = time.monotonic()
         self.lesion, self.accepted, self._error = lesion, None, None
+        self._surface = lesion.surface if lesion is not None else None
+        self._restored = False
+
+    def restore(self, lesion: LesionResult) -> None:
+        """A lesion that came with a scene. It counts as accepted where it was, and nobody has changed it since. Raises SceneError."""
+        self.begin(lesion)
+        self._restored = True  # the surface that came with it may be a corrected mask's
+        node = self._segmentation()
+        record = read_record(node, ACCEPTED) if node is not None else None
+        if node is None or record is None:
+            return
+        mask, corrected, print_ = self._look(node, lesion)
+        if record.get("fingerprint") == print_:
+            table, name = Path(str(record.get("table", ""))), str(record.get("case", ""))
+            seconds = record.get("seconds")
+            self.accepted = Accepted(mask, lesion.surface, corrected, seconds if isinstance(seconds, float) else 0.0, table, name)
+
+    def corrected_by_hand(self) -> bool:
+        """Whether the scene's lesion is another than the one that was found, so that looking for it anew would lose something."""
+        node, lesion = self._segmentation(), self.lesion
+        return node is not None and lesion is not None and self._look(node, lesion)[1] > 0
+
+    def _segmentation(self) -> Node | None:
+        current = self._nodes.current()
+        return current.segmentation if current is not None else None
+
+    def _look(self, node: Node, lesion: LesionResult) -> tuple[Mask, int, str]:
+        """The lesion as the scene has it, how many voxels of it differ from what was found, and its fingerprint."""
+        shown = mask_from_node(node, grid=lesion.mask.grid)
+        corrected = int(np.count_nonzero(shown.array != lesion.mask.array))
+        outside = _voxels_outside(node, shown)
+        print_ = fingerprint(shown, outside)
+        if outside:
+            shown = mask_from_node(node, grid=lesion.volume.grid)
+        return shown, corrected + outside, print_
 
     def editor_node(self) -> Node:
         """The scene's segment editor node of this module, set up for the lesion. Raises SegmentationError before there is one."""
@@ -90,28 +130,24 @@ class Reviewing:
 
         Raises SegmentationError where there is none.
         """
-        current, lesion = self._nodes.current(), self.lesion
-        if current is None or current.segmentation is None or lesion is None:
+        node, lesion = self._segmentation(), self.lesion
+        if node is None or lesion is None:
             raise SegmentationError("There is no lesion to accept; segment it first.")
-        shown = mask_from_node(current.segmentation, grid=lesion.mask.grid)
-        corrected = int(np.count_nonzero(shown.array != lesion.mask.array))
-        outside = _voxels_outside(current.segmentation, lesion.mask)
-        if outside:
-            shown, corrected = mask_from_node(current.segmentation, grid=lesion.volume.grid), corrected + outside
+        shown, corrected, print_ = self._look(node, lesion)
         if not shown.array.any():
             raise SegmentationError("The lesion was erased altogether; paint it, or segment it again.")
         seconds = time.monotonic() - self._shown_at
         about = {**lesion.mask.provenance, "accepted": datetime.now().astimezone().isoformat(timespec="seconds"), "corrected_voxels": corrected}
         mask = Mask(shown.array, shown.grid, about)
         sweep_name, folder = self._nodes.sweep, self.folder
-        found = replace(lesion)
-        self._error = None
+        found, before, restored = replace(lesion), self._surface, self._restored
+        self._error, self._fingerprint = None, print_
 
         def work(cancelled: IsCancelled) -> Accepted:
-            shape = surface(mask, cancelled=cancelled) if corrected else lesion.surface
+            shape = surface(mask, cancelled=cancelled) if corrected or restored else lesion.surface
             source = relative(sweep.path, folder) if sweep is not None else ""
             name = CaseLog(folder).name_of(sweep_name, patient, source, lesion.box)
-            accepted = Accepted(mask, shape, corrected, seconds, folder / "cases.csv", name)
+            accepted = Accepted(mask, shape, corrected, seconds, folder / "cases.csv", name, shape is not before)
             _write(folder, accepted, found, sweep, patient, self.is_reference)
             return accepted
 
@@ -119,10 +155,13 @@ class Reviewing:
 
     def _done(self, accepted: Accepted) -> None:
         self.accepted = accepted
-        current = self._nodes.current()
-        if current is not None and current.segmentation is not None:
-            mark(current.segmentation, provenance=accepted.mask.provenance)
-        if accepted.corrected:
+        node = self._segmentation()
+        if node is not None:
+            mark(node, provenance=accepted.mask.provenance)
+            about = {"case": accepted.name, "table": str(accepted.table), "seconds": accepted.seconds, "fingerprint": self._fingerprint}
+            write_record(node, ACCEPTED, about)
+        if accepted.renewed:
+            self._surface = accepted.surface
             self._nodes.show_surface(accepted.surface)
         self._log.add(f"accepted after {accepted.seconds:.0f} s, {accepted.corrected} voxels corrected")
         self._then(accepted)
@@ -146,8 +185,8 @@ class Reviewing:
         return step(DONE, "review.done", table=str(self.accepted.table), **values)
 
 
-def _voxels_outside(node: Node, found: Mask) -> int:
-    """How many voxels of the edited segment lie outside the grid on which it was found."""
+def _voxels_outside(node: Node, inside: Mask) -> int:
+    """How many voxels of the edited segment lie outside the grid of the mask that was read of it."""
     import slicer
 
     image = slicer.vtkOrientedImageData()
@@ -155,7 +194,6 @@ def _voxels_outside(node: Node, found: Mask) -> int:
         return 0
     from ..scene.nodes import from_image_data
 
-    inside = mask_from_node(node, grid=found.grid)
     return max(int(np.count_nonzero(from_image_data(image))) - int(np.count_nonzero(inside.array)), 0)
 
 

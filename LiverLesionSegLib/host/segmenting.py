@@ -98,6 +98,10 @@ class Segmenting:
         self.volume, self.result, self._asked, self._error, self._empty, self.wanted = volume, None, None, None, False, None
         self._job = None
 
+    def restore(self, result: LesionResult) -> None:
+        """A lesion that came with a scene, whose nodes are there: without a probability, so that its threshold cannot be moved."""
+        self.result, self.wanted, self._asked = result, result.value, (result.method, result.box)
+
     def load_model(self, threads: int | None = None) -> None:
         """Load the wanted model into the worker; the one before serves no longer. Raises InputError for a folder that is none."""
         folder, device = self.wanted_model

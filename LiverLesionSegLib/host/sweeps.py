@@ -151,6 +151,12 @@ class Sweeps:
         self.cancel()
         self.result = None
 
+    def restore(self, result: SweepResult | None, patient: str) -> None:
+        """A scene was opened: its case is the present one, and so is its patient. result: None where its sweep is not known any more."""
+        if patient != self.patient:
+            self.patient, self.recorded = patient, {}
+        self.result, self._error = result, None
+
     def next_patient(self, name: str) -> None:
         """From now on sweeps are those of another patient. Raises OutputError for one with the folder of the present patient."""
         name = name.strip() or NAMELESS
