@@ -1,6 +1,5 @@
 """Segmentation of liver lesions in tracked intraoperative ultrasound, for navigated surgery. Research software, not a medical device."""
 
-import logging
 import sys
 import time
 import unittest
@@ -121,7 +120,8 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panels = []
         self._parameters = None
         self._tag = None
-        self._shortcuts = []
+        self._shortcuts = {}
+        self._entered = False
         self._refreshAt = 0.0
 
     def setup(self):
@@ -166,13 +166,16 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.close()
 
     def enter(self):
+        self._entered = True
         self.initializeParameterNode()
         self.installShortcuts()
         self.panels[2].showPackages()
         self.logic.flow.warm_up()
 
     def exit(self):
-        self.removeShortcuts()
+        self._entered = False
+        self.installShortcuts()
+        self.logic.flow.stop_placing()
         self.surgery.closeEditor()
 
     def onSceneStartClose(self, caller, event):
@@ -223,48 +226,62 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.navigating.margin_mm = p.margin
         flow.outlining.wanted = p.outline
         flow.segmenting.wanted_model = (p.modelFolder.strip(), p.device)
-        if self._shortcuts and [s.key.toString() for s in self._shortcuts[:2]] != [p.pedalKey, p.nextKey]:
+        if self._shortcuts and {name: shortcut.key.toString() for name, shortcut in self._shortcuts.items()} != self._keys():
             self.installShortcuts()
         self.surgery.style(
             self.uiWidget, (f"QWidget {{ font-size: {17 if p.largeText else 14}px; }} QPushButton {{ min-height: {36 if p.largeText else 24}px; }}")
         )
 
+    def _keys(self):
+        """Action -> its key. Outside of the module only the sweep's, and only until what is being recorded has ended: the pedal has to end it."""
+        p = self._parameters
+        keys = {"sweep": p.pedalKey, "next": p.nextKey, "cancel": "Esc"} if self._entered and p is not None else {}
+        if p is not None and self.logic.flow.sweeps.recording:
+            keys["sweep"] = p.pedalKey
+        return keys
+
     def installShortcuts(self):
         self.removeShortcuts()
-        p = self._parameters
         window = slicer.util.mainWindow() or self.uiWidget
-        actions = [(p.pedalKey, self.surgery.toggleSweep), (p.nextKey, self.surgery.next), ("Esc", self.logic.flow.cancel)]
-        for key, action in actions:
+        actions = {"sweep": self.surgery.toggleSweep, "next": self.surgery.next, "cancel": self.logic.flow.cancel}
+        for name, key in self._keys().items():
             shortcut = qt.QShortcut(qt.QKeySequence(key), window)
             shortcut.setAutoRepeat(False)  # a pedal that is held down is one press
-            shortcut.connect("activated()", lambda action=action: (action(), self.surgery.refresh()))
-            self._shortcuts.append(shortcut)
+            shortcut.connect("activated()", lambda action=actions[name]: self.surgery.clicked(action))
+            self._shortcuts[name] = shortcut
 
     def removeShortcuts(self):
-        for shortcut in self._shortcuts:
+        for shortcut in self._shortcuts.values():
             shortcut.setEnabled(False)
             shortcut.disconnect("activated()")
             shortcut.setParent(None)
             shortcut.deleteLater()
-        self._shortcuts = []
+        self._shortcuts = {}
 
     def onTimer(self):
         """One turn of everything; a defect is said, and the next turn comes all the same."""
-        try:
-            self.logic.tick()
-        except Exception as error:  # the outermost frame of the interface: what failed must be seen, not end the panel
-            logging.getLogger("LiverLesionSeg").exception("defect in a turn of the panel")
-            self.logic.flow.complain(_("A defect of this software ({error}); save the log and report it.").format(error=error), "tick")
-        now = time.monotonic()
+        flow = self.logic.flow
+        parts = ("tick", self.logic.tick, flow.navigating.blank), ("panel", self._show, self.surgery.showProblem)
+        for what, part, otherwise in parts:
+            try:
+                part()
+            except Exception as error:  # noqa: BLE001 - the outermost frame of the interface: what failed must be seen, not end the panel
+                flow.defect(error, what)
+                flow.guarded(otherwise, what)
+
+    def _show(self):
+        now, navigating = time.monotonic(), self.logic.flow.navigating
         if now - self._refreshAt > REFRESH_S:
             self._refreshAt = now
             for panel in self.panels:
                 panel.refresh()
-            for shortcut in self._shortcuts[2:]:
-                shortcut.setEnabled(self.surgery.cancellable)  # Esc belongs to others while there is nothing to cancel
-        elif self.logic.flow.navigating.active:
-            self.surgery.showDistance(self.logic.flow.navigating.shown)
-        if self.logic.flow.navigating.active:
+            if "cancel" in self._shortcuts:
+                self._shortcuts["cancel"].setEnabled(self.surgery.cancellable)  # Esc belongs to others while there is nothing to cancel
+            if not self._entered and self._shortcuts and not self.logic.flow.sweeps.recording:
+                self.removeShortcuts()
+        elif navigating.active:
+            self.surgery.showDistance(navigating.shown)
+        if navigating.active:
             self.surgery.views.drawCorner()
             self.surgery.beep(now)
 

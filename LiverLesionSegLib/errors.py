@@ -3,6 +3,8 @@
 Anything else that is raised is a defect of ours: the command line exits 2 for `InputError` and 1 for the rest.
 """
 
+import os
+
 
 class InputError(Exception):
     """Bad usage or bad input: a file, a value or a setting that the user can put right."""
@@ -62,3 +64,23 @@ class WorkerError(InputError):
 
 class Cancelled(Exception):
     """The caller asked the running stage to stop; nothing was written."""
+
+
+class FromWorker(Exception):
+    """What lies behind an error that came from the process for long work: its causes there, and the lines that it wrote last. Never raised."""
+
+
+def causes(error: BaseException) -> tuple[str, ...]:
+    """What lies behind an error: kind, place and text of it, and of every error that it was raised from, the nearest first."""
+    found: list[str] = []
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        seen.append(each)
+        trace = each.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace is not None else ""  # noqa: PTH119
+        found += [*(str(each).splitlines())] if isinstance(each, FromWorker) else [f"{type(each).__name__}{place}: {each}"]
+        each = each.__cause__ if each.__cause__ is not None or each.__suppress_context__ else each.__context__
+    return tuple(found)

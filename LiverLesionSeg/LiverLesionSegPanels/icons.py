@@ -12,6 +12,7 @@ ICONS = {
     "acceptProposalButton": "box-proposed",
     "cancelButton": "cancel",
     "cancelStudyButton": "cancel",
+    "clearSeedsButton": "seeds-clear",
     "clickBoxButton": "box-clicks",
     "confirmButton": "confirm",
     "connectButton": "connect",

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
-from .texts import COLORS, SYMBOLS, TINTS, action_texts, methods, sentence, state_words, step_titles, tool_line, tool_words
+from .texts import COLORS, SYMBOLS, TINTS, action_texts, lesion_text, sentence, state_words, step_titles, tool_line, tool_words
 from .views import Views
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
@@ -66,12 +66,13 @@ class SurgeryPanel:
             ui.loadSweepButton: self.loadChosen,
             ui.loadFileButton: lambda: self.loadSweep(ui.sweepPath.currentPath),
             ui.loadBrowserButton: self.loadBrowser,
-            ui.clickBoxButton: lambda: flow.do(flow.boxing.place_by_clicks),
+            ui.clickBoxButton: lambda: flow.act("place_clicks"),
             ui.middleBoxButton: lambda: flow.act("place_box"),
             ui.acceptProposalButton: lambda: flow.act("accept_proposal"),
-            ui.segmentButton: lambda: flow.act("segment"),
-            ui.growButton: lambda: flow.act("grow"),
-            ui.seedsButton: lambda: flow.do(self.placeSeeds),
+            ui.segmentButton: lambda: self.findLesion("segment"),
+            ui.growButton: lambda: self.findLesion("grow"),
+            ui.seedsButton: self.placeSeeds,
+            ui.clearSeedsButton: flow.seeding.clear,
             ui.tunedButton: self.backToTuned,
             ui.acceptButton: lambda: flow.act("accept"),
             ui.navigateButton: lambda: flow.act("stop_navigation" if flow.navigating.active else "navigate"),
@@ -80,7 +81,7 @@ class SurgeryPanel:
             ui.confirmButton: lambda: flow.do(lambda: flow.navigating.confirm(ui.confirmEdit.text)),
         }
         for button, action in clicks.items():
-            button.connect("clicked()", lambda action=action: self._clicked(action))
+            button.connect("clicked()", lambda action=action: self.clicked(action))
         ui.editButton.connect("toggled(bool)", self.onEdit)
         ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
         ui.boxSizeSlider.connect("valueChanged(double)", self.onBoxSize)
@@ -90,15 +91,29 @@ class SurgeryPanel:
         ui.proposalCombo.connect("currentIndexChanged(int)", self.onProposal)
         ui.toolCombo.connect("currentIndexChanged(int)", self.onTool)
 
-    def _clicked(self, action: Any) -> None:
-        action()
-        self.refresh()
+    def clicked(self, action: Any) -> None:
+        """Do what a button or a key stands for, and show what came of it. What nobody expected is said and written down, too."""
+        self.flow.guarded(action)
+        self.flow.guarded(self.refresh)
 
     def next(self) -> None:
         """The prominent button, and its key: what it says, whatever would come next by now."""
         action = self._action
-        if action:
+        if action in ("segment", "grow"):
+            self.findLesion(action)
+        elif action:
             self.flow.act(action)
+
+    def findLesion(self, action: str) -> None:
+        """By network or region growing; a correction by hand is lost only after a question."""
+        if self._may_replace_lesion():
+            self.flow.act(action)
+
+    def _may_replace_lesion(self) -> bool:
+        if not self.flow.reviewing.corrected_by_hand():
+            return True
+        question = _("The lesion was corrected by hand. Find it anew? The correction in the scene is lost; what was accepted stays in its files.")
+        return bool(slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Corrected by hand")))
 
     def toggleSweep(self) -> None:
         """Start or stop: the button, the key and the foot pedal."""
@@ -129,20 +144,21 @@ class SurgeryPanel:
         flow.do(lambda: flow.load_recording(node, self.parameters.configPath), "load recording")
 
     def placeSeeds(self) -> None:
-        node = self.flow.nodes.new_seeds()
-        slicer.modules.markups.logic().SetActiveList(node)
-        interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
-        interaction.SetPlaceModePersistence(1)
-        interaction.SetCurrentInteractionMode(interaction.Place)
+        """Begin, or end: the same button."""
+        seeding = self.flow.seeding
+        self.flow.do(seeding.stop if seeding.placing else seeding.place)
 
     def onThreshold(self, value: float) -> None:
         wanted = self.flow.segmenting.wanted
         if wanted is not None and abs(value - wanted) > 5e-4:
-            self.flow.segmenting.set_threshold(value)
+            if self._may_replace_lesion():
+                self.flow.segmenting.set_threshold(value)
+            else:
+                self._show_threshold(wanted)
 
     def backToTuned(self) -> None:
         result = self.flow.segmenting.result
-        if result is not None and result.tuned is not None:
+        if result is not None and result.tuned is not None and self._may_replace_lesion():
             self.flow.segmenting.set_threshold(result.tuned.value)
             self._show_threshold(result.tuned.value)
 
@@ -190,11 +206,20 @@ class SurgeryPanel:
         editor.visible = False
 
     def showDetails(self) -> None:
-        """The problem, every step's details and the end of the log, in a box from which they can be copied."""
-        lines = [f"{step_titles()[name]}: {detail}" for name, state in self.flow.states().items() for detail in state.details]
-        log = self.flow.log.text().splitlines()[-25:]
-        text = sentence(self.flow.problem) if self.flow.problem is not None else self.ui.headline.text
-        slicer.util.infoDisplay(text or _("Nothing is wrong."), detailedText="\n".join([*lines, "", *log]))
+        """The problem and what lies behind it, every step's details, and the end of the log, in a box from which they can be copied."""
+        flow, titles = self.flow, step_titles()
+        lines = [f"{titles[name]}: {line}" for name, state in flow.states().items() for line in (*state.details, *state.causes)]
+        text = sentence(flow.problem) if flow.problem is not None else self.ui.headline.text
+        parts = [*flow.problem_details, *lines, "", *flow.log.text().splitlines()[-25:]]
+        slicer.util.infoDisplay(text or _("Nothing is wrong."), detailedText="\n".join(parts))
+
+    def showProblem(self, state: Any = None, failed: bool = False) -> None:
+        """The sentence of what went wrong, and the button for what lies behind. state: of the present step; failed: whether any step has failed."""
+        ui, problem = self.ui, self.flow.problem
+        said = [str(detail) for detail in state.details[:2] if str(detail) not in ui.headline.text] if state is not None else []
+        ui.problemRow.visible = problem is not None or failed or bool(state is not None and state.details)
+        set_text(ui.problemLabel, sentence(problem) if problem is not None else " ".join(said))
+        self.style(ui.problemLabel, f"color: {'#c02020' if problem is not None else COLORS['attention']};")
 
     def refresh(self) -> None:
         """Show how everything stands; a few times a second and after every click."""
@@ -207,11 +232,13 @@ class SurgeryPanel:
             label = getattr(ui, f"{step}Sentence")
             set_label(label, "" if step == name else sentence(state.said))
             self.style(label, TINTED.format(paper=TINTS[state.state]))
-        self._show_head(states[name], name, action)
+        self._show_head(states, name, action)
         if name != self._open:
             self._open = name
             for step in STEPS:
                 getattr(ui, f"{step}Step").collapsed = step != name
+        if flow.seeding.placing and (ui.segmentStep.collapsed or ui.tabs.currentIndex != 0):
+            flow.seeding.stop()  # whoever has left the step would put seeds unawares
         self._show_connect(states)
         self._show_sweeps()
         self.views.follow()
@@ -219,11 +246,12 @@ class SurgeryPanel:
         self._show_lesion()
         self._show_navigation(states["navigate"])
 
-    def _show_head(self, state: Any, name: str, action: str) -> None:
-        ui, flow = self.ui, self.flow
+    def _show_head(self, states: Any, name: str, action: str) -> None:
+        ui, flow, state = self.ui, self.flow, states[name]
         guiding = (_("Guiding") if state.state == DONE else _("No distance")) if name == "navigate" and not action and flow.navigating.active else ""
+        clicking = flow.boxing.placing or flow.seeding.placing
         self._action = action
-        set_text(ui.nextButton, guiding or action_texts()[action])
+        set_text(ui.nextButton, guiding or (_("Click in a view") if clicking and not action else action_texts()[action]))
         ui.nextButton.enabled = bool(action)
         set_text(ui.headline, sentence(state.said))
         self.style(ui.headline, TINTED.format(paper=TINTS[state.state]) + " QLabel { font-weight: bold; font-size: 17px; }")
@@ -232,15 +260,13 @@ class SurgeryPanel:
             ui.nextButton,
             f"QPushButton {{ min-height: 60px; font-size: 22px; font-weight: bold; color: white; background: {color}; border-radius: 8px; }}",
         )
-        cancellable = any(s.cancel for s in flow.states().values())
+        cancellable = any(each.cancel for each in states.values())
         ui.progressRow.visible = self.cancellable = cancellable
         fraction = state.fraction
+        ui.progressBar.visible = not clicking  # it is the person who is waited for
         ui.progressBar.setMaximum(100 if fraction is not None else 0)
         ui.progressBar.setValue(round(100 * (fraction or 0.0)))
-        ui.problemRow.visible = flow.problem is not None or bool(state.details)
-        details = [str(detail) for detail in state.details[:2] if str(detail) not in ui.headline.text]
-        set_text(ui.problemLabel, sentence(flow.problem) if flow.problem is not None else " ".join(details))
-        self.style(ui.problemLabel, f"color: {'#c02020' if flow.problem is not None else COLORS['attention']};")
+        self.showProblem(state, any(each.causes for each in states.values()))
 
     def _show_connect(self, states: Any) -> None:
         ui, link = self.ui, self.flow.link
@@ -286,6 +312,7 @@ class SurgeryPanel:
         proposals = proposing.proposals
         ui.proposalRow.visible = bool(proposals)
         ui.outlineCheck.visible = self.flow.outlining.available
+        set_label(ui.outlineLabel, self._outline_text())
         if proposals is not self._proposals:
             self._proposals = proposals
             was = ui.proposalCombo.blockSignals(True)
@@ -296,14 +323,25 @@ class SurgeryPanel:
                 ui.proposalCombo.addItem(text.format(number=number, size=size, ml=found["volume_ml"], frames=found["frames"]))
             ui.proposalCombo.blockSignals(was)
 
+    def _outline_text(self) -> str:
+        outlining = self.flow.outlining
+        text = _("{dropped} of {offered} live images were left out.")
+        left_out = text.format(dropped=outlining.dropped, offered=outlining.offered) if outlining.dropped else ""
+        return "\n".join(filter(None, (outlining.problem, left_out)))
+
     def _show_lesion(self) -> None:
         ui, segmenting = self.ui, self.flow.segmenting
         result = segmenting.result
         ready = self.flow.boxing.volume is not None
         ui.boxRow.enabled = ready
         ui.segmentRow.enabled = ready and self.flow.boxing.box is not None
+        seeding = self.flow.seeding
+        set_text(ui.seedsButton, _("Stop placing") if seeding.placing else _("Place seeds"))
+        ui.clearSeedsButton.enabled = seeding.count > 0
         has_probability = result is not None and result.probability is not None
         ui.thresholdRow.enabled = has_probability
+        if result is not None and not has_probability and result.value is not None:
+            self._show_threshold(result.value)
         if has_probability:
             tuned = result.tuned.value
             set_text(ui.tunedButton, _("Tuned: {value:.2f}").format(value=tuned))
@@ -312,7 +350,7 @@ class SurgeryPanel:
                 self._show_threshold(segmenting.wanted)
         self._result = result
         ui.acceptButton.enabled = ui.editButton.enabled = result is not None and result.surface is not None
-        set_label(ui.lesionLabel, self._lesion_text(result))
+        set_label(ui.lesionLabel, lesion_text(result))
 
     def _show_threshold(self, value: float) -> None:
         slider = self.ui.thresholdSlider
@@ -320,18 +358,6 @@ class SurgeryPanel:
             was = slider.blockSignals(True)
             slider.value = value
             slider.blockSignals(was)
-
-    def _lesion_text(self, result: Any) -> str:
-        if result is None:
-            return ""
-        method = methods().get(result.method, result.method)
-        text = _("{method}, model {model} {number}, on {device}") if result.model else _("{method}, on {device}")
-        lines = [text.format(method=method, model=result.model, number=result.model_id[:12], device=result.device)]
-        if result.value is not None:
-            tuned = abs(result.value - result.tuned.value) < 1e-6
-            lines.append((_("threshold {value:.2f}, as tuned") if tuned else _("threshold {value:.2f}, by hand")).format(value=result.value))
-        lines.append("  ".join(f"{name} {seconds:.2f} s" for name, seconds in result.seconds.items()))
-        return "\n".join(lines)
 
     def _show_navigation(self, state: Any) -> None:
         ui, navigating = self.ui, self.flow.navigating

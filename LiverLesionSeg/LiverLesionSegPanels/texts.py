@@ -41,6 +41,7 @@ def action_texts() -> dict[str, str]:
         "start_sweep": _("Start sweep"),
         "stop_sweep": _("Stop sweep"),
         "place_box": _("Box around the image's middle"),
+        "place_clicks": _("Two clicks again"),
         "accept_proposal": _("Accept the proposed box"),
         "segment": _("Segment"),
         "grow": _("Region growing"),
@@ -55,6 +56,7 @@ def sentences() -> dict[str, str]:
     """Code -> sentence, with places for the values that come with it."""
     return {
         "error": "{text}",
+        "defect": _("A defect of this software ({error}). Go on, or save the log in the set-up and report it."),
         "connect.none": _("Not connected. Choose the configuration of the probe, then connect to the tracker's server."),
         "connect.waiting": _("Connecting to {host}:{port} …"),
         "connect.no_server": _("No server answers at {host}:{port}. Start PlusServer there, or correct the address; it is tried again by itself."),
@@ -83,12 +85,18 @@ def sentences() -> dict[str, str]:
         "box.no_proposal": _(
             "No proposal: the network marked nothing large enough. That does not mean that there is no lesion; put the box yourself."
         ),
-        "box.placing": _("Click two opposite corners of the box in a view."),
+        "box.placing": _("Click the first corner of the box in a view; then the opposite one. Esc or Cancel places none."),
+        "box.placing_second": _("Now click the opposite corner of the box. Esc or Cancel places none."),
+        "box.given_up": _(
+            "No box was placed: that takes two clicks in a view. Press for two clicks again, or put it around the middle of the image."
+        ),
+        "box.back": _("No new box was placed; the one before is back: {size} mm; {percent:.0f} % of it was seen."),
         "box.unseen": _("Only {percent:.0f} % of the box was seen by the sweep. Move the box, or sweep again."),
         "box.partly_seen": _("{size} mm; {percent:.0f} % of it was seen. What lies in the rest is not known."),
         "box.done": _("{size} mm; {percent:.0f} % of it was seen."),
         "segment.waiting": _("Place the box first."),
         "segment.ready": _("Ready: the network looks for the lesion in the box."),
+        "segment.seeding": _("Click into the lesion, once or more: {count} seeds so far. Then press Region growing; Esc ends placing."),
         "segment.loading": _("The model is being loaded; the lesion comes next. {text}"),
         "segment.running": _("Looking for the lesion … {text}"),
         "segment.cancelled": _("Cancelled. Start again when you are ready."),
@@ -155,3 +163,19 @@ def tool_line(name: str, reading: Any, tip: str) -> str:
     colors = {"OK": COLORS["done"], "unknown tip": COLORS["done"], "stale": COLORS["attention"]}
     age = "" if reading.age_s == float("inf") or reading.age_s < 1.0 else _(", {seconds:.0f} s ago").format(seconds=reading.age_s)
     return f'<b>{name}</b>: <span style="color:{colors.get(reading.state, "#c02020")}">{tool_words()[reading.state]}{age}</span>{tip}'
+
+
+def lesion_text(result: Any) -> str:
+    """How the lesion on the screen was found; nothing where there is none."""
+    if result is None:
+        return ""
+    method = methods().get(result.method, result.method)
+    text = _("{method}, model {model} {number}, on {device}") if result.model else _("{method}, on {device}") if result.device else "{method}"
+    lines = [text.format(method=method, model=result.model, number=result.model_id[:12], device=result.device)]
+    if result.value is not None:
+        tuned = abs(result.value - result.tuned.value) < 1e-6
+        lines.append((_("threshold {value:.2f}, as tuned") if tuned else _("threshold {value:.2f}, by hand")).format(value=result.value))
+        if result.probability is None:
+            lines.append(_("The threshold cannot be moved: probabilities are not saved with a scene. Segment again to have one."))
+    lines.append("  ".join(f"{name} {seconds:.2f} s" for name, seconds in result.seconds.items()))
+    return "\n".join(lines)

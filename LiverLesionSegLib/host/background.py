@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,9 +10,10 @@ from typing import Any
 
 from ..errors import Cancelled, InputError
 from ..progress import IsCancelled
+from .log import Log
 
 Work = Callable[[IsCancelled], Any]
-Then = Callable[[Any], None]
+Then = Callable[[Any], object]
 Failed = Callable[[Exception], None]
 THREADS = 3
 
@@ -28,9 +28,13 @@ class _Task:
 
 
 class Background:
-    """One task of a kind runs at a time; of those that wait only the newest is kept. Every method but `close` returns at once."""
+    """One task of a kind runs at a time; of those that wait only the newest is kept. Every method but `close` returns at once.
 
-    def __init__(self) -> None:
+    log: where defects are written down.
+    """
+
+    def __init__(self, log: Log | None = None) -> None:
+        self._log = log or Log()
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[str, _Task] = {}
         self._next: dict[str, _Task] = {}
@@ -88,5 +92,7 @@ class Background:
         elif isinstance(error, (InputError, Cancelled)):
             task.failed(error)
         else:
-            logging.getLogger("LiverLesionSeg").error("defect in background work", exc_info=error)
-            task.failed(InputError(f"A defect of this software ({type(error).__name__}: {error}); save the log and report it."))
+            self._log.defect(error, "background work")
+            said = InputError(f"A defect of this software ({type(error).__name__}: {error}); save the log and report it.")
+            said.__cause__ = error
+            task.failed(said)

@@ -9,16 +9,18 @@ import numpy as np
 
 from ..errors import BoxError, InputError
 from ..geometry import ras_from_kji, transform_points
-from ..scene.nodes import from_vtk_matrix
+from ..scene.nodes import box_is_placed, from_vtk_matrix
 from ..scene.tools import node_to_world
 from ..segmentation.crop import SEEN_REFUSAL, SEEN_WARNING, share_seen
 from ..types import Box, FloatArray, Volume
 from .case_nodes import CaseNodes
 from .link import Link
 from .log import Log
+from .placing import Placing
 from .state import ATTENTION, DONE, READY, RUNNING, WAITING, StepState, failed, step
 
 LOOK_S, SETTLED_S = 0.15, 0.6
+FLAT_MM = 1.0
 DEFAULT_SIZE_MM = 40.0
 
 
@@ -27,20 +29,27 @@ class Boxing:
 
     def __init__(self, link: Link, nodes: CaseNodes, log: Log) -> None:
         self._link, self._nodes, self._log = link, nodes, log
+        self._clicks = Placing(nodes.scene)
         self.size_mm = DEFAULT_SIZE_MM
         self.volume: Volume | None = None
         self.box: Box | None = None
         self.seen: float | None = None
+        self.placing = False
+        """Whether the next click in a view puts a corner of the box."""
+        self._corners = 0
+        self._before: Box | None = None
+        self._given_up = False
         self._clear()
 
     def _clear(self) -> None:
         self.box, self.seen = None, None
         self._error: Exception | None = None
         self._time, self._changed_at, self._look_at = -1, 0.0, 0.0
-        self._placing = False
 
     def begin(self, volume: Volume | None) -> None:
         """Another volume, or none: no box of before counts."""
+        self._end_placing()
+        self._given_up, self._before = False, None
         self.volume = volume
         self._clear()
 
@@ -50,22 +59,23 @@ class Boxing:
         return self.box is not None and self._error is None and time.monotonic() - self._changed_at > SETTLED_S
 
     def place_by_clicks(self) -> None:
-        """Two clicks in a view put the box: Slicer's own placing of an ROI. Raises BoxError before there is a volume."""
-        import slicer
+        """Two clicks in a view put the box: Slicer's own placing of an ROI. Until the second one there is none.
 
+        Raises BoxError before there is a volume, SceneError where there are no views.
+        """
         self._need()
+        self._clicks.need()
+        before = self._before if self.placing else self.box
+        self._end_placing()
         node = self._nodes.new_roi()
         self._clear()
-        scene = self._nodes.scene
-        selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
-        interaction = scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
-        if selection is None or interaction is None:
-            raise BoxError("Boxes cannot be placed by clicks here; put the box in the middle of the image instead.")
-        selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(0)
-        interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
-        self._placing = True
+        self._clicks.begin(node)
+        self.placing, self._corners, self._before, self._given_up = True, 0, before, False
+
+    def cancel(self) -> None:
+        """Place no box by clicks after all."""
+        if self.placing:
+            self._give_up()
 
     def place_in_middle(self) -> Box:
         """A cube of `size_mm` in the middle of the live image, on its axes; without a live image in the middle of the red slice, on the volume's.
@@ -85,7 +95,10 @@ class Boxing:
     def set(self, box: Box) -> None:
         """Put the box there, as two clicks would."""
         self._need()
-        self._stop_placing()
+        if self.placing:
+            self._end_placing()
+            self._nodes.remove_box()
+        self._given_up, self._before = False, None
         self._nodes.set_box(box)
         self._look()
 
@@ -103,6 +116,8 @@ class Boxing:
 
     def _look(self) -> None:
         self._look_at = time.monotonic()
+        if self.placing and self._clicked():
+            return
         node = self._nodes.roi()
         if node is None:
             if self.box is not None or self._error is not None:
@@ -110,23 +125,50 @@ class Boxing:
             return
         if node.GetMTime() == self._time:
             return
-        self._time, self._changed_at = node.GetMTime(), time.monotonic()
+        self._time, self._changed_at, self._given_up = node.GetMTime(), time.monotonic(), False
         assert self.volume is not None
         try:
             self.box, self._error = self._nodes.box(), None
             self.seen = share_seen(self.volume, self.box) if self.box is not None else None
         except InputError as error:
             self.box, self.seen, self._error = None, None, error
-        if self.box is not None and self._placing:
-            self._placing = False
 
-    def _stop_placing(self) -> None:
-        import slicer
+    def _clicked(self) -> bool:
+        """Look how far the two clicks are; whether there is nothing more to look at."""
+        node = self._nodes.roi()
+        if node is not None and box_is_placed(node):
+            self._end_placing()
+            self._before = None
+            self._thicken(node)
+            return False
+        if node is None or not self._clicks.goes_on:
+            self._give_up()
+            return True
+        self._corners = node.GetNumberOfDefinedControlPoints()
+        return True
 
-        interaction = self._nodes.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
-        if self._placing and interaction is not None:
-            interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.ViewTransform)
-        self._placing = False
+    @staticmethod
+    def _thicken(node: Any) -> None:
+        """Two clicks in one slice give a flat box, which Slicer thickens; one that is flat but for the slice's slight tilt is thickened here."""
+        size = np.array(node.GetSize())
+        if size.min() < FLAT_MM < size.max():
+            node.SetSize(*(float(side) for side in np.where(size < FLAT_MM, size[size >= FLAT_MM].min(), size)))
+
+    def _give_up(self) -> None:
+        """The place mode was left too early: nothing half drawn stays, and the box of before, which the new one was to replace, comes back."""
+        self._end_placing()
+        self._nodes.remove_box()
+        self._clear()
+        self._log.add("no box was placed: fewer than two clicks")
+        before, self._before = self._before, None
+        if before is not None and self._nodes.current() is not None:
+            self._nodes.set_box(before)
+            self._look()
+        self._given_up = True
+
+    def _end_placing(self) -> None:
+        self._clicks.end()
+        self.placing = False
 
     def _in_live_image(self, pose: FloatArray) -> tuple[FloatArray, FloatArray]:
         frame, config = self._link.frame, self._link.config
@@ -161,14 +203,16 @@ class Boxing:
         """Where the box stands."""
         if self.volume is None:
             return step(WAITING, "box.waiting")
+        if self.placing:
+            return step(RUNNING, "box.placing_second" if self._corners else "box.placing", cancel=True)
         if self._error is not None:
             return failed(self._error, "place_box")
         if self.box is None:
-            return step(RUNNING, "box.placing") if self._placing else step(READY, "box.ready", "place_box")
+            return step(READY, "box.given_up", "place_clicks") if self._given_up else step(READY, "box.ready", "place_box")
         size = " x ".join(f"{side:.0f}" for side in self.box.size)
         seen = 0.0 if self.seen is None else self.seen
         if seen < SEEN_REFUSAL:
             return step(ATTENTION, "box.unseen", "place_box", size=size, percent=100 * seen)
         if seen < SEEN_WARNING:
             return step(ATTENTION, "box.partly_seen", size=size, percent=100 * seen)
-        return step(DONE, "box.done", size=size, percent=100 * seen)
+        return step(DONE, "box.back" if self._given_up else "box.done", size=size, percent=100 * seen)

@@ -15,6 +15,7 @@ from ..scene.nodes import (
     Node,
     Scene,
     box_from_node,
+    box_is_placed,
     box_node,
     mark,
     new_node,
@@ -67,9 +68,9 @@ class CaseNodes:
         self.sweep, self.patient = nodes.sweep, nodes.patient
         if nodes.box is not None:
             self._roi_id = nodes.box.GetID()
-        return volume_from_node(nodes.volume)
         if nodes.seeds is not None:
             self._seeds_id = nodes.seeds.GetID()
+        return volume_from_node(nodes.volume)
 
     def show_volume(self, volume: Volume, sweep: str, patient: str) -> Node:
         """A new sweep takes the place of the one before, which is hidden and renamed, lesion and all. The box and seeds of before go."""
@@ -151,6 +152,8 @@ class CaseNodes:
         start = Box(np.zeros(3), np.eye(3), np.full(3, 1.0), self._frame())
         node = box_node(self.scene, start, f"{self.sweep} box", parent=current.reference)
         node.RemoveAllControlPoints()
+        for kind in (node.ROITypeBoundingBox, node.ROITypeBox):  # it has been a box, and would take one click for complete
+            node.SetROIType(kind)
         self._own(node)
         self._roi_id = node.GetID()
         return node
@@ -164,9 +167,14 @@ class CaseNodes:
     def box(self) -> Box | None:
         """The box in the liver sensor's frame; None while it is not placed. Raises BoxError for one that cannot be used."""
         node = self.roi()
-        if node is None or node.GetNumberOfDefinedControlPoints() < 1 or min(node.GetSize()) <= 0:
-            return None
-        return box_from_node(node)
+        return box_from_node(node) if node is not None and box_is_placed(node) else None
+
+    def remove_box(self) -> None:
+        """Take the box away, such as one that was placed by half."""
+        node = self.roi()
+        self._roi_id = ""
+        if node is not None:
+            remove_node(node)
 
     def show_proposal(self, box: Box | None) -> Node | None:
         """Show a box that is proposed, thin and without handles, or take it away: nobody has accepted it yet. It is not saved."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled, InputError, OutputError, SceneError
+from ..errors import Cancelled, InputError, OutputError, SceneError, causes
 from ..scene.hierarchy import sweeps as sweeps_of
 from ..scene.trust import clear_patient
 from ..types import Box, Volume
@@ -22,10 +22,11 @@ from .link import Link, warm_up
 from .log import Log
 from .navigating import Navigating
 from .outlining import Outlining
+from .placing import Seeding
 from .proposing import Proposing
 from .rehearsal import Rehearsal
-from .reviewing import Accepted, Reviewing
 from .restoring import keep_lesion, keep_sweep, take_up
+from .reviewing import Accepted, Reviewing
 from .segmenting import GROWING, LesionResult, Segmenting, same_box
 from .state import ATTENTION, READY, RUNNING, Said, StepState
 from .sweeps import NAMELESS, SweepResult, Sweeps
@@ -57,21 +58,23 @@ class Flow:
         self.automatic = self.settings.automatic
         self.scene = scene
         self.log = Log()
-        self.background = Background()
+        self.background = Background(self.log)
         self._worker: Worker | None = None
         self.worker_said: str = ""
         self.problem: Said | None = None
-        self.problem_details = ""
+        self.problem_details: tuple[str, ...] = ()
         self.nodes = CaseNodes(scene)
         self.link = Link(self.background, self.log)
         self.sweeps = Sweeps(self.link, self.worker, self.background, self.nodes, self.log, self._new_volume)
         self.boxing = Boxing(self.link, self.nodes, self.log)
+        self.seeding = Seeding(self.nodes)
         self.proposing = Proposing(self.worker, self.nodes, self.log, self.settings.frames_model)
         self.rehearsal = Rehearsal(self.log, self.settings.python)
         self.segmenting = Segmenting(self.worker, self.background, self.nodes, self.log, self._new_lesion)
         self.reviewing = Reviewing(self.background, self.nodes, self.log, self._accepted)
         self.navigating = Navigating(self.link, self.worker, self.background, self.nodes, self.log)
         self.outlining = Outlining(self.link, self.navigating, self.worker, self.background, self.nodes, self.log, self.settings.frames_model)
+        self.log.names = lambda: () if self.sweeps.patient == NAMELESS else (self.sweeps.patient,)
         self.connection: Callable[[], None] | None = None
         self._tried: Box | None = None
         self._closed = False
@@ -91,22 +94,35 @@ class Flow:
         return self._worker.pid if self._worker is not None else None
 
     def do(self, action: Callable[[], Any], what: str = "") -> bool:
-        """Do what a person asked for; what the library refuses becomes the problem that is shown. Whether it was done."""
-        self.problem = None
+        """Do what a person asked for; what the library refuses becomes the problem that is shown, in place of the one before. Whether it was done."""
+        self.problem, self.problem_details = None, ()
+        return self.guarded(action, what)
+
+    def guarded(self, action: Callable[[], Any], what: str = "") -> bool:
+        """Call what a button, a key or the timer stands for: what goes wrong is said, and a defect is written down. Whether it was done."""
         try:
             action()
         except Cancelled:
             return False
         except InputError as error:
-            self.complain(str(error), what)
+            self.complain(str(error), what, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - the outermost frame of the interface: what failed must be seen, and go into the log
+            self.defect(error, what)
             return False
         return True
 
-    def complain(self, text: str, what: str = "") -> None:
-        """Show a sentence of the library as the problem at hand."""
-        self.problem = Said("error", {"text": text})
-        self.problem_details = what
-        self.log.add(f"{what}: {text}" if what else text, problem=True)
+    def complain(self, text: str, what: str = "", error: Exception | None = None) -> None:
+        """Show a sentence of the library as the problem at hand; what lies behind it goes with it."""
+        behind = causes(error) if error is not None else ()
+        self.problem, self.problem_details = Said("error", {"text": text}), (*([what] if what else []), *behind)
+        self.log.add(f"{what}: {text}" if what else text, problem=True, error=error)
+
+    def defect(self, error: Exception, what: str = "") -> None:
+        """Show that something failed that must not, in one sentence; its traceback goes into the log."""
+        self.problem = Said("defect", {"error": f"{type(error).__name__}: {error}"})
+        self.problem_details = (*([what] if what else []), *causes(error))
+        self.log.defect(error, what)
 
     def act(self, code: str) -> bool:
         """Do what an action's code stands for."""
@@ -116,6 +132,7 @@ class Flow:
             "start_sweep": lambda: self.sweeps.start(),
             "stop_sweep": self.sweeps.stop,
             "place_box": self.boxing.place_in_middle,
+            "place_clicks": self.boxing.place_by_clicks,
             "accept_proposal": lambda: self.boxing.set(self.proposing.box),
             "segment": self.segment,
             "grow": self.grow,
@@ -124,6 +141,7 @@ class Flow:
             "stop_navigation": self.navigating.stop,
             "confirm_sensor": lambda: self.navigating.confirm("confirmed on the panel"),
         }
+        self.seeding.stop()
         return code in actions and self.do(actions[code], code)
 
     def warm_up(self) -> None:
@@ -151,6 +169,7 @@ class Flow:
     def segment(self) -> None:
         """Segment in the box by the model."""
         self._tried = self._need_box()
+        self.seeding.stop()
         self.segmenting.segment(self._tried)
 
     def grow(self) -> None:
@@ -158,6 +177,7 @@ class Flow:
         from ..scene.nodes import seeds_from_node
 
         self._tried = self._need_box()
+        self.seeding.stop()
         node = self.nodes.seeds()
         self.segmenting.grow(self._tried, seeds_from_node(node) if node is not None else None)
 
@@ -167,12 +187,20 @@ class Flow:
         return self.boxing.box
 
     def cancel(self) -> None:
-        """Stop whatever runs and can be stopped; a recording is not, it has its own button."""
+        """Stop whatever runs and can be stopped; a recording is not, it has its own button. While clicks place something, that alone is stopped."""
+        if self.boxing.placing or self.seeding.placing:
+            self.stop_placing()
+            return
         self.sweeps.cancel()
         self.proposing.cancel()
         self.segmenting.cancel()
         if self.link.session is not None and self.link.frame is None and not self.sweeps.busy:
             self.link.disconnect()
+
+    def stop_placing(self) -> None:
+        """Clicks in the views place nothing more, such as when the module is left: no corner of a box, and no seed."""
+        self.boxing.cancel()
+        self.seeding.stop()
 
     def use_volume(self, volume: Volume, name: str) -> None:
         """Work on a volume from a file or another module instead of a sweep's."""
@@ -203,7 +231,7 @@ class Flow:
             "recording",
             lambda cancelled: save_recording(sweep, folder),
             lambda path: self.do(lambda: self.sweeps.load(path, config), "load recording"),
-            lambda error: self.complain(str(error), "load recording"),
+            lambda error: self.complain(str(error), "load recording", error),
         )
 
     def name_patient(self, name: str) -> None:
@@ -244,6 +272,7 @@ class Flow:
 
     def _take_volume(self, volume: Volume | None) -> None:
         self._tried = None
+        self.seeding.stop()
         self.boxing.begin(volume)
         self.segmenting.begin(volume)
         self.reviewing.begin(None)
@@ -252,10 +281,13 @@ class Flow:
         self.proposing.begin(None)
 
     def _new_volume(self, result: SweepResult) -> None:
+        keep_sweep(self.nodes, result)
         self._take_volume(result.volume)
         self.proposing.begin(result)
 
     def _new_lesion(self, result: LesionResult | None) -> None:
+        if result is not None:
+            keep_lesion(self.nodes, result)
         self.reviewing.begin(result)
         self.navigating.lesion_changed(result.surface if result is not None else None)
 
@@ -276,18 +308,16 @@ class Flow:
                     self.worker_said = event.text if event.kind == "error" else self.worker_said
         self.sweeps.tick()
         self.boxing.tick()
+        self.seeding.tick()
         self.proposing.tick()
         if self.boxing.box is not None and (self.proposing.running or self.proposing.proposals):
             self.proposing.forget()
         self.rehearsal.tick()
         self.segmenting.tick()
-        keep_sweep(self.nodes, result)
         self.navigating.tick(fresh, arrived)
         self.outlining.tick(fresh)
         self._segment_by_itself()
 
-        if result is not None:
-            keep_lesion(self.nodes, result)
     def _segment_by_itself(self) -> None:
         box = self.boxing.box
         if not self.automatic or box is None or not self.boxing.settled or (self.boxing.seen or 0.0) < 0.5:
@@ -305,7 +335,7 @@ class Flow:
             "connect": self.link.state(),
             "sweep": self.sweeps.state(),
             "box": self.proposing.state(self.boxing.state()),
-            "segment": self.segmenting.state(self.boxing.box),
+            "segment": self.seeding.state(self.segmenting.state(self.boxing.box)),
             "review": self.reviewing.state(),
             "navigate": self.navigating.state(),
         }
@@ -317,7 +347,7 @@ class Flow:
             return "sweep", "stop_sweep"
         if found["navigate"].action == "confirm_sensor":
             return "navigate", "confirm_sensor"
-        for name in ("sweep", "segment", "review"):
+        for name in ("sweep", "box", "segment", "review"):
             if found[name].state == RUNNING:
                 return name, ""
         again = found["sweep"].action or found["connect"].action
@@ -337,6 +367,7 @@ class Flow:
         if self._closed:
             return
         self._closed = True
+        self.stop_placing()
         self.nodes.remove_preview()
         self.outlining.stop()
         self.navigating.clear_live()

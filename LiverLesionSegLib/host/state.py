@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import causes
+
 WAITING, READY, RUNNING, DONE, ATTENTION = "waiting", "ready", "running", "done", "attention"
 """waiting: something before it is not done yet."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """code: of a text that the panel knows, values: what it is filled with. The code "error" has a `text`, a sentence of the library."""
+    """code: of a text that the panel knows, values: what it is filled with.
+
+    The code "error" has a `text`, a sentence of the library; "defect" has the `error`.
+    """
 
     code: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -22,7 +27,8 @@ class Said:
 class StepState:
     """How a step stands. action: code of what the prominent button does, "" for nothing. fraction: of a bar, None where there is none.
 
-    cancel: whether something runs that can be cancelled. details: further sentences of the library.
+    cancel: whether something runs that can be cancelled. details: further sentences of the library. causes: what lies behind an error, for those
+    who ask for it.
     """
 
     state: str
@@ -31,6 +37,7 @@ class StepState:
     fraction: float | None = None
     cancel: bool = False
     details: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 def step(
@@ -41,5 +48,5 @@ def step(
 
 
 def failed(error: Exception, action: str = "", details: Any = ()) -> StepState:
-    """What the library's error says, and what may be done about it."""
-    return StepState(ATTENTION, Said("error", {"text": str(error)}), action, details=tuple(details))
+    """What the library's error says, and what may be done about it; what it was raised from stands behind it."""
+    return StepState(ATTENTION, Said("error", {"text": str(error)}), action, details=tuple(details), causes=causes(error))

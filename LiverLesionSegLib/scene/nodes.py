@@ -246,12 +246,18 @@ def proposal_node(scene: Scene, box: Box, name: str, *, parent: Node | None = No
     return node
 
 
+def box_is_placed(node: Node) -> bool:
+    """Whether an ROI node is a box already. Between the two clicks that place one it has a size, but a point that is not defined yet."""
+    defined, needed = node.GetNumberOfDefinedControlPoints(), node.GetRequiredNumberOfControlPoints()  # 2 for two clicks, 1 once it is a box
+    return bool(defined == node.GetNumberOfControlPoints() and defined >= min(max(needed, 1), 2) and min(node.GetSize()) > 0)
+
+
 def box_from_node(node: Node) -> Box:
     """The box of an ROI node in the node's own coordinates (its parent transform is not applied), whatever its orientation.
 
     Raises BoxError when the ROI is not placed yet, has no size, or is scaled or sheared.
     """
-    if node.GetNumberOfDefinedControlPoints() < 1 or min(node.GetSize()) <= 0:
+    if not box_is_placed(node):
         raise BoxError(f"{node.GetName()}: the box is not placed yet; draw it around the lesion.")
     matrix = from_vtk_matrix(node.GetObjectToNodeMatrix())
     try:
@@ -274,6 +280,7 @@ def seeds_node(scene: Scene, seeds: Any, name: str = "Seeds", *, parent: Node | 
 
 
 def seeds_from_node(node: Node) -> FloatArray:
-    """(n, 3) positions of a point list in the node's own coordinates, mm."""
-    positions = [node.GetNthControlPointPosition(n) for n in range(node.GetNumberOfControlPoints())]
+    """(n, 3) positions of a point list in the node's own coordinates, mm. The one that follows the mouse while others are placed is none yet."""
+    defined = [n for n in range(node.GetNumberOfControlPoints()) if node.GetNthControlPointPositionStatus(n) == node.PositionDefined]
+    positions = [node.GetNthControlPointPosition(n) for n in defined]
     return np.array([[p[0], p[1], p[2]] for p in positions], dtype=np.float64).reshape(-1, 3)
