@@ -26,7 +26,7 @@ from .kept import Kept
 from .process import Child
 from .protocol import CANCEL, ERROR, PROGRESS, READY, RESULT, VERSION, ProtocolError
 from .settings import WorkerSettings
-from .steps import Step, error_of, refusal
+from .steps import Step, error_of, refusal, with_cause
 from .values import decode, encode_into
 
 YIELD_SECONDS = 0.001
@@ -223,7 +223,8 @@ class Worker:
                 self._on_result(step, message.get("value"))
             elif kind == ERROR:
                 self._step = None
-                self._on_error(step, error_of(str(message.get("error")), str(message.get("message"))))
+                error = error_of(str(message.get("error")), str(message.get("message")))
+                self._on_error(step, with_cause(error, message.get("causes") or (), self._child.lines))
 
     def _on_progress(self, step: Step, fraction: float, text: str) -> None:
         job = step.job if step.job is not None else self._line[0][0] if self._line else None
@@ -260,6 +261,7 @@ class Worker:
         assert child is not None
         early = self._ready_by is not None
         error = WorkerError(child.end_sentence(why, "to start" if early else "" if step is None else step.operation))
+        with_cause(error, (), child.lines)
         self._forget_child()
         if step is not None and step.kind == "load":
             self._kept.forget_model()
@@ -352,6 +354,7 @@ class Worker:
         step, started = self._step, self._ready_by is None
         if self._child is not None:
             self._child.end()
+            with_cause(why, (), self._child.lines)
         self._forget_child()
         if not started:
             self._fail_all(why)

@@ -93,6 +93,11 @@ class Child:
         shutil.rmtree(self.folder, ignore_errors=True)
         return code
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The last lines of its log."""
+        return tuple(self._lines.copy())  # another thread appends
+
     def last_words(self) -> str:
         """The line of its log that says most of why it ended, or ""."""
         lines = [line for line in self._lines if line.strip()]

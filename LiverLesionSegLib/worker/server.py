@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from .. import __version__
-from ..errors import Cancelled, InputError, WorkerError
+from ..errors import Cancelled, InputError, WorkerError, causes
 from .operations import Operations, Stages
 from .protocol import CANCEL, ERROR, PROGRESS, READY, RESULT, VERSION, ArrayFolder, ProtocolError, read_messages, request_of, to_line
 from .values import decode, encode_into
@@ -123,7 +123,7 @@ class Server:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             kind, text = "WorkerError", f"A defect of this software ({kind}: {text} at {where}); send the log to its makers."
-        self._say(number, ERROR, error=kind, message=text[:4000])
+        self._say(number, ERROR, error=kind, message=text[:4000], causes=[cause[:1000] for cause in causes(error)[1:]])
 
     def _say(self, number: int, kind: str, **content: Any) -> None:
         self._send(to_line({"id": number, "kind": kind, **content}))

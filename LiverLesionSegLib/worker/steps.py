@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import errors
-from ..errors import Cancelled, InputError, WorkerError
+from ..errors import Cancelled, FromWorker, InputError, WorkerError
 from .job import Job
 
 NEWEST_WINS = frozenset({"segment", "grow", "surface", "margin", "frame", "propose"})
 """A newer request of these replaces one that waits, and stops one that runs; of any other operation a second one is refused."""
+LINES_BEHIND = 20
 NOTHING_WAITS_FOR = frozenset({"evaluate"})
 """While one of these runs or waits, which takes minutes or hours, every other request is refused."""
 
@@ -55,3 +56,11 @@ def error_of(name: str, message: str) -> Exception:
     if isinstance(kind, type) and issubclass(kind, InputError | Cancelled):
         return kind(message)
     return WorkerError(message)
+
+
+def with_cause(error: Exception, causes: Sequence[str], lines: Sequence[str]) -> Exception:
+    """The error, with what lies behind it: its causes in the process, and the last lines of its log."""
+    said = [*(str(cause) for cause in causes), *(f"The process wrote: {line}" for line in lines if line.strip())][-LINES_BEHIND:]
+    if said and not isinstance(error, Cancelled):
+        error.__cause__ = FromWorker("\n".join(said))
+    return error
