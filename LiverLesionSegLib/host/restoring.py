@@ -156,7 +156,7 @@ def lesion_of(nodes: SceneNodes, volume: Volume, box: Box | None) -> LesionResul
             surface_from_node(nodes.surface) if nodes.surface is not None else surface(shown),
             where,
             volume,
-            value=record.get("value"),
+            value=None if tuned is None or record.get("value") is None else float(record["value"]),
             tuned=None if tuned is None else Threshold(**{**tuned, "cases": tuple(tuned["cases"])}),
             device=record.get("device", ""),
             model=record.get("model", ""),

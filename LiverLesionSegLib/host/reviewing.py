@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, SegmentationError
+from ..errors import Cancelled, SceneError, SegmentationError
 from ..files.boxes import write_box
 from ..files.segmentations import write_segmentation
 from ..files.volumes import write_volume
@@ -90,7 +90,12 @@ class Reviewing:
     def corrected_by_hand(self) -> bool:
         """Whether the scene's lesion is another than the one that was found, so that looking for it anew would lose something."""
         node, lesion = self._segmentation(), self.lesion
-        return node is not None and lesion is not None and self._look(node, lesion)[1] > 0
+        if node is None or lesion is None:
+            return False
+        try:
+            return self._look(node, lesion)[1] > 0
+        except (SceneError, SegmentationError):  # its segment is gone, or there are others: by hand, too
+            return True
 
     def _segmentation(self) -> Node | None:
         current = self._nodes.current()
