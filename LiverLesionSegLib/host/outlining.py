@@ -20,7 +20,10 @@ from .navigating import Navigating
 
 
 class Outlining:
-    """`wanted` switches it. The newest frame goes to the worker, what is older is dropped; nothing waits for it, a recording least of all."""
+    """`wanted` switches it. The newest frame goes to the worker, what is older is dropped; nothing waits for it, a recording least of all.
+
+    To be shown beside it: problem, one sentence on the last frame that failed, and dropped of offered, the frames for which there was no time.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Outlining:
         self.folder = folder or DEFAULT_FRAMES_MODEL
         self.wanted = False
         self.stale_s = STALE_S
-        self.drawn = 0
+        self.drawn = self.offered = self.dropped = 0
         self.problem = ""
         self._segmenter: LiveSegmenter | None = None
         self._session: object = None
@@ -69,11 +72,12 @@ class Outlining:
         if self._contour is None or self._contour.live is not nodes.live:
             self._contour = live_contour_nodes(self._nodes.scene, nodes.live, nodes.slice_node)
         self.drawn = show_live_contour(self._contour, self._segmenter.newest(), time.monotonic(), self._link.pose, stale_s=self.stale_s)
-        problem = self._segmenter.counters().problem
-        if problem != self.problem:
-            self.problem = problem
-            if problem:
-                self._log.add(f"live outline: {problem}", problem=True)
+        counters = self._segmenter.counters()
+        self.offered, self.dropped = counters.offered, counters.dropped
+        if counters.problem != self.problem:
+            self.problem = counters.problem
+            if self.problem:
+                self._log.add(f"live outline: {self.problem}", problem=True)
 
     def _threshold(self) -> float:
         """The network's own, without loading the network here."""
@@ -91,4 +95,5 @@ class Outlining:
             self._background.run(f"outline {id(segmenter)}", lambda cancelled: segmenter.close(), lambda _: None, lambda _: None)
         if self._contour is not None:
             show_live_contour(self._contour, None, time.monotonic(), None)
-        self._segmenter, self._session, self._contour, self.drawn, self.problem = None, None, None, 0, ""
+        self._segmenter, self._session, self._contour, self.problem = None, None, None, ""
+        self.drawn = self.offered = self.dropped = 0

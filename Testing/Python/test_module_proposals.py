@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -29,9 +30,9 @@ CALIBRATION = a_calibration()
 LARGE, SMALL = Ball((6.0, 3.0, -4.0), 8.0), Ball((-15.0, -7.0, 6.0), 4.5)
 
 
-def write_swept(folder, name, balls):
+def write_swept(folder, name, balls, rows=None):
     poses = [image_pose((0.0, y, 0.0), 0.3 * y) for y in np.arange(-14, 14, 1.2)]
-    images = [np.maximum(slice_of(balls, pose), 1).astype(np.uint8) for pose in poses]
+    images = [np.maximum(slice_of(balls, pose), 1).astype(np.uint8)[:rows] for pose in poses]
     path, config = folder / f"{name}.igs.mha", folder / "config.xml"
     write_sweep(path, a_sweep(images, poses, CALIBRATION))
     write_config(config, CALIBRATION, 1.0)
@@ -131,6 +132,24 @@ def test_the_live_outline_comes_and_goes(tmp_path, installed):
         assert not any(thread.name == "live-segmenter" for thread in threading.enumerate())
 
 
+def test_what_the_network_refuses_is_said_and_the_box_is_left_to_the_person(tmp_path, installed):
+    path, config = write_swept(tmp_path, "another size", [LARGE], rows=90)
+    with headless_scene() as headless:
+        flow = flow_in(headless.scene, tmp_path, installed)
+        try:
+            assert flow.do(lambda: flow.sweeps.load(path, config)), flow.problem
+            until(flow, lambda: flow.sweeps.result is not None and not flow.proposing.running)
+            state = flow.states()["box"]
+            assert (codes(flow)["box"], state.action) == ("box.ready", "place_box") and proposal_nodes(flow) == []
+            (said,) = state.details
+            assert said.startswith("The frame is (90, 120) pixels") and said.endswith("set the depth of the scanner back.")
+            assert f"box proposals: {said}" in flow.log.text()
+            flow.proposing.forget()  # as with the next patient
+            assert flow.states()["box"].details == ()
+        finally:
+            flow.close()
+
+
 def test_nothing_of_it_is_seen_where_no_network_of_frames_is_installed(tmp_path):
     with headless_scene() as headless:
         flow = flow_in(headless.scene, tmp_path, (tmp_path / "none", None))
@@ -146,7 +165,7 @@ def test_nothing_of_it_is_seen_where_no_network_of_frames_is_installed(tmp_path)
 def test_the_panel_has_the_proposals_and_accepts_by_its_button(tmp_path, installed):
     pytest.importorskip("PySide6")
     sys.path.insert(0, str(PROJECT / "Testing"))
-    from host import click, install
+    from host import click, install, press
 
     path, config = write_swept(tmp_path, "two balls", [LARGE, SMALL])
     with install() as desktop:
@@ -169,5 +188,48 @@ def test_the_panel_has_the_proposals_and_accepts_by_its_button(tmp_path, install
         click(ui.acceptProposalButton)
         assert np.abs(flow.boxing.box.centre - LARGE.centre).max() < 1.5
         assert desktop.process(5.0, until=lambda: not ui.proposalRow.visible)
+        # And by the one key, wherever the focus is.
+        assert flow.do(lambda: flow.sweeps.load(path, config)), flow.problem
+        assert desktop.process(240.0, until=lambda: flow.next() == ("box", "accept_proposal") and ui.proposalRow.visible)
+        assert flow.boxing.box is None
+        press(ui.tabs, widget._parameters.nextKey)
+        assert flow.boxing.box is not None and np.abs(flow.boxing.box.centre - LARGE.centre).max() < 1.5
+        assert desktop.process(5.0, until=lambda: not ui.proposalRow.visible)
+        assert desktop.slot_errors == []
+        desktop.unload()
+
+
+def test_the_panel_says_why_there_is_no_outline_and_what_was_left_out(tmp_path, installed):
+    pytest.importorskip("PySide6")
+    sys.path.insert(0, str(PROJECT / "Testing"))
+    from host import click, install
+
+    def scenario(name, rows=None):
+        path, config = write_swept(tmp_path, name, [LARGE], rows)
+        return SimpleNamespace(config=config, sweep=there_and_back(read_sweep(path)))
+
+    fits, other = scenario("fits"), scenario("another size", 90)
+    with install() as desktop, playing(fits, fps=100.0) as server, playing(other, fps=10.0) as other_server:
+        widget = desktop.load_module(PROJECT / "LiverLesionSeg" / "LiverLesionSeg.py")
+        widget._parameters.folder, widget._parameters.automatic = str(tmp_path / "sweeps"), False
+        desktop.select("LiverLesionSeg")
+        desktop.show(1280, 900)
+        ui, flow = widget.ui, widget.logic.flow
+        flow.settings = FlowSettings(environment=installed[1], automatic=False, preload=False)
+        flow.outlining.folder = installed[0]
+        flow.connection = lambda: flow.link.connect("127.0.0.1", server.port, fits.config)
+        assert flow.act("connect"), flow.problem
+        assert desktop.process(240.0, until=lambda: flow.link.pose is not None and ui.outlineCheck.visible)
+        assert ui.outlineLabel.text == ""
+        click(ui.outlineCheck)
+        assert desktop.process(240.0, until=lambda: flow.outlining.dropped > 3)
+        assert desktop.process(20.0, until=lambda: re.fullmatch(r"\d+ of \d+ live images were left out\.", ui.outlineLabel.text)), (
+            ui.outlineLabel.text
+        )
+        flow.connection = lambda: flow.link.connect("127.0.0.1", other_server.port, other.config)
+        assert flow.act("disconnect") and flow.act("connect"), flow.problem
+        assert desktop.process(240.0, until=lambda: "The frame is (90, 120) pixels" in ui.outlineLabel.text), ui.outlineLabel.text
+        click(ui.outlineCheck)
+        assert desktop.process(20.0, until=lambda: ui.outlineLabel.text == "")
         assert desktop.slot_errors == []
         desktop.unload()
