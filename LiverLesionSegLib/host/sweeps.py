@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled, InputError, OutputError
+from ..sweep.journal_format import JOURNAL_SUFFIX
 from ..sweep.leftovers import journal_path
 from ..types import Quality, Volume
 from ..worker.client import Worker
@@ -140,11 +142,16 @@ class Sweeps:
             self._worker().cancel(self._job)
 
     def found(self) -> dict[str, Path]:
-        """Name -> file of the present patient's sweeps, those of now and of before, the newest last."""
+        """Name -> file of the present patient's sweeps, those of now and of before, cut off ones too, the newest last."""
         if self.folder == Path() or not self.patient_folder.is_dir():
             return {}
-        files = [p for p in self.patient_folder.iterdir() if p.is_file() and p.name.endswith(ENDINGS) and not p.name.endswith(NO_SWEEPS)]
-        return {sweep_name(p): p for p in sorted(files, key=lambda p: p.stat().st_mtime)}
+        files: dict[Path, float] = {}
+        with os.scandir(self.patient_folder) as entries:
+            for entry in entries:
+                path = self.patient_folder / entry.name.removesuffix(JOURNAL_SUFFIX)  # a journal is the sweep that it would have become
+                if path.name.endswith(ENDINGS) and not path.name.endswith(NO_SWEEPS) and entry.is_file():
+                    files[path] = max(files.get(path, 0.0), entry.stat().st_mtime)
+        return {sweep_name(path): path for path in sorted(files, key=lambda path: files[path])}
 
     def forget(self) -> None:
         """The scene was closed. A recording goes on; what is being made into a volume is given up, its file stays."""

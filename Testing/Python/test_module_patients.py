@@ -73,3 +73,12 @@ def test_a_closed_scene_leaves_the_patient_whose_sweep_was_recorded(desktop, wid
     assert ui.patientEdit.text == "Patient"  # the settings are those of the new scene
     assert flow.sweeps.patient == "A" and "A" in ui.sweepPatientLabel.text
     assert desktop.slot_errors == []
+
+
+def test_a_recording_that_was_cut_off_is_listed_by_its_name(desktop, widget, tmp_path):
+    sweeps = widget.logic.flow.sweeps
+    sweeps.patient_folder.mkdir()
+    for name in ("whole.igs.mha", "cut.igs.mha.recording", "lesion.seg.nrrd", "notes.txt"):
+        (sweeps.patient_folder / name).write_text("something")
+    assert set(sweeps.found()) == {"whole", "cut"}
+    assert sweeps.found()["cut"] == sweeps.patient_folder / "cut.igs.mha"
