@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,14 @@ from LiverLesionSegLib.training.dataset import TrainingCase, write_dataset
 PIXEL_MM = 1.5
 
 
-def write_images(folder: Path, splits: Sequence[str] = ("train", "train", "validation", "test", "test"), per_case: int = 2, seed: int = 0) -> Path:
-    """Dark discs in noise, `per_case` images of 32 x 40 of each case; the second of each case's images has no disc from the third case on."""
+def write_images(
+    folder: Path,
+    splits: Sequence[str] = ("train", "train", "validation", "test", "test"),
+    per_case: int = 2,
+    seed: int = 0,
+    without: Collection[int] = (),
+) -> Path:
+    """Dark discs in noise, `per_case` images of 32 x 40 of each case; none in the last case's images but the first, nor in the cases `without`."""
     rng = np.random.default_rng(seed)
     notes: list[dict[str, Any]] = []
     grid = grid_from_axes((1, 32, 40), np.zeros(3), np.eye(3), (PIXEL_MM, PIXEL_MM, 999.0), "Image")
@@ -26,7 +32,7 @@ def write_images(folder: Path, splits: Sequence[str] = ("train", "train", "valid
     def cases() -> Iterator[TrainingCase]:
         for number, split in enumerate(splits):
             for frame in range(per_case):
-                radius = 0.0 if frame and number == len(splits) - 1 else 6.0
+                radius = 0.0 if number in without or (frame and number == len(splits) - 1) else 6.0
                 disc = (y - rng.uniform(10, 22)) ** 2 + (x - rng.uniform(10, 30)) ** 2 < radius**2
                 image = (rng.normal(110, 12, disc.shape) - 60 * disc).clip(1, 255).astype(np.float32)
                 name = f"case{number}_frame{frame:04d}"

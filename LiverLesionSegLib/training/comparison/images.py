@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from ..nnunet import Workplace
 LESION_NAMES = ("lesion", "tumour", "tumor")
 Split = Mapping[str, str]
 """Case -> train, validation or test."""
+NEEDED = ("train", "validation")
+"""Purposes that need an image with the label: without one nothing can be learnt, or no threshold be tuned."""
+_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class ExportedImage:
         """(channels, K, J, I) grey levels, (K, J, I) labels, and the grid of both."""
         found = [read_array(path) for path in self.channels]
         return np.stack([array for array, _ in found]).astype(np.float32), read_array(self.labels)[0].astype(np.uint8), found[0][1]
+
+    def shows(self, label: int) -> bool:
+        """Whether a voxel of it has this label."""
+        return bool((read_array(self.labels)[0] == label).any())
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,20 @@ class ImageSet:
     def mode(self) -> str:
         """What was exported: frames, crop, full, ct_slices, ..."""
         return str(self.dataset["liverlesionseg"].get("mode", ""))
+
+    @property
+    def label_name(self) -> str:
+        """Of what is looked for."""
+        return next(str(name) for name, value in self.dataset["labels"].items() if int(value) == self.label)
+
+    def cases_with_label(self, cancelled: IsCancelled | None = None) -> frozenset[str]:
+        """The cases of which an image shows what is looked for. Reads labels until one does."""
+        found: set[str] = set()
+        for image in self.images:
+            stop_if_cancelled(cancelled)
+            if image.case not in found and image.shows(self.label):
+                found.add(image.case)
+        return frozenset(found)
 
     def identity(self) -> list[Any]:
         """What changes when the data set is another one: its description, and the size of every file."""
@@ -104,10 +125,11 @@ def read_image_set(folder: Path, label: str | None = None) -> ImageSet:
     return ImageSet(folder, dataset, tuple(images), labels[wanted])
 
 
-def case_splits(images: Sequence[ExportedImage], repeats: int, seed: int) -> list[Split]:
+def case_splits(images: Sequence[ExportedImage], repeats: int, seed: int, showing: Collection[str] | None = None) -> list[Split]:
     """`repeats` splits: the first is the data set's own, each further one deals the cases anew, as many to each purpose as there were.
 
-    All images of a case stay together. Raises InputError when the data set itself has a case in two splits.
+    showing: cases with the label; a further split is dealt again until each of NEEDED has one of them, which two such cases make possible. None: any
+    split will do. All images of a case stay together. Raises InputError when the data set itself has a case in two splits.
     """
     own: dict[str, str] = {}
     for image in images:
@@ -117,9 +139,36 @@ def case_splits(images: Sequence[ExportedImage], repeats: int, seed: int) -> lis
     purposes = [own[case] for case in cases]
     splits: list[Split] = [own]
     for number in range(1, repeats):
-        order = np.random.default_rng([seed, number]).permutation(len(cases))
-        splits.append({cases[place]: purpose for place, purpose in zip(order, purposes, strict=True)})
+        rng = np.random.default_rng([seed, number])
+        split: Split = {}
+        for _ in range(1 if showing is None or len(showing) < len(NEEDED) else _DRAWS):
+            split = {cases[place]: purpose for place, purpose in zip(rng.permutation(len(cases)), purposes, strict=True)}
+            if showing is None or not _without(split, showing):
+                break
+        splits.append(split)
     return splits
+
+
+def check_splits(images: ImageSet, splits: Sequence[Split], showing: Collection[str]) -> None:
+    """Raises InputError, naming data set and split, for the first split in which no training or no validation case shows what is looked for."""
+    for number, split in enumerate(splits):
+        for purpose in _without(split, showing):
+            if len(showing) < len(NEEDED):
+                remedy = "add cases that show it, and export again"
+            elif number == 0:
+                remedy = f"say {purpose} in the column split of the table for a case that shows it, and export again"
+            else:
+                remedy = "give fewer --repeats, or another --seed"
+            which = "its own split" if number == 0 else f"split {number + 1} of {len(splits)}"
+            lost = "learnt" if purpose == "train" else "tuned"
+            raise InputError(
+                f"{images.folder}: in {which} no {purpose} image shows {images.label_name!r} ({len(showing)} of {len(split)} cases do), so nothing "
+                f"can be {lost}; {remedy}."
+            )
+
+
+def _without(split: Split, showing: Collection[str]) -> list[str]:
+    return [purpose for purpose in NEEDED if not any(split[case] == purpose for case in showing)]
 
 
 def stage(images: ImageSet, root: Path, cancelled: IsCancelled | None = None) -> Workplace:

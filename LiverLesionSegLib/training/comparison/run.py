@@ -24,7 +24,7 @@ from ...segmentation.networks import ARCHITECTURES, Architecture, architectures,
 from ...types import Mask
 from ..curve import read_curve
 from ..nnunet import TrainSettings, Workplace, _read_object, plan_file, prepare_once, train
-from .images import ImageSet, Split, case_splits, stage, use_split
+from .images import ImageSet, Split, case_splits, check_splits, stage, use_split
 from .inference import ImagePredictor, read_json_object
 from .records import ImageScore, NetworkRun, keep, kept
 
@@ -103,14 +103,16 @@ def compare_networks(
 ) -> Comparison:
     """Trains, tunes and evaluates every network on every split; runs that are finished are taken from `folder` as they are.
 
-    Raises InputError for unknown networks, a plan that does not fit the data, or a split without a lesion to tune on; ModelError when nnU-Net fails;
-    Cancelled, after which a run that was begun goes on at its last checkpoint.
+    Raises, before the first training, InputError for unknown networks, a plan that does not fit the data, or a split without a lesion to learn or to
+    tune on; ModelError when nnU-Net fails; Cancelled, after which a run that was begun goes on at its last checkpoint.
     """
     open_device(settings.device)
     dimensions = 2 if _read_object(plan_file(settings.plan)).get("configuration_name") == "2d" else 3
     every = tuple(name for name, one in ARCHITECTURES.items() if dimensions in one.dimensions)
     chosen = architectures(every if settings.networks == ("all",) else settings.networks, dimensions)
-    splits = case_splits(images.images, settings.repeats, settings.seed)
+    showing = images.cases_with_label(cancelled)
+    splits = case_splits(images.images, settings.repeats, settings.seed, showing)
+    check_splits(images, splits, showing)
     workplace = stage(images, output_folder(folder) / "nnunet", cancelled)
     plans_name = prepare_once(workplace, images.name, settings.plan, progress=part_of(progress, 0.0, 0.05), cancelled=cancelled)
     plans = read_json_object(workplace.preprocessed / images.name / f"{plans_name}.json")
