@@ -62,14 +62,15 @@ class Reviewing:
         self._shown_at = 0.0
         self._surface: Surface | None = None
         self._fingerprint = ""
-        self._restored = False
+        self._restored = self._by_hand = False
+        self._asked: tuple[int, int] = (0, 0)
 
     def begin(self, lesion: LesionResult | None) -> None:
         """Another lesion, or none, is in the scene: what was accepted before counts no more."""
         self._background.forget("accept")
         if lesion is None or self.lesion is None:
             self._shown_at = time.monotonic()
-        self.lesion, self.accepted, self._error = lesion, None, None
+        self.lesion, self.accepted, self._error, self._asked = lesion, None, None, (0, 0)
         self._surface = lesion.surface if lesion is not None else None
         self._restored = False
 
@@ -92,10 +93,13 @@ class Reviewing:
         node, lesion = self._segmentation(), self.lesion
         if node is None or lesion is None:
             return False
-        try:
-            return self._look(node, lesion)[1] > 0
-        except (SceneError, SegmentationError):  # its segment is gone, or there are others: by hand, too
-            return True
+        key = (id(lesion), _changed(node))
+        if key != self._asked:  # a slider that is dragged asks often, and looking takes as long as a few pictures of the live image
+            try:
+                self._asked, self._by_hand = key, self._look(node, lesion)[1] > 0
+            except (SceneError, SegmentationError):  # its segment is gone, or there are others: by hand, too
+                return True
+        return self._by_hand
 
     def _segmentation(self) -> Node | None:
         current = self._nodes.current()
@@ -188,6 +192,16 @@ class Reviewing:
             return step(READY, "review.ready", "accept", ml=self.lesion.surface.volume_ml)
         values: dict[str, Any] = {"ml": self.accepted.surface.volume_ml, "corrected": self.accepted.corrected, "seconds": self.accepted.seconds}
         return step(DONE, "review.done", table=str(self.accepted.table), **values)
+
+
+def _changed(node: Node) -> int:
+    """A number that grows with every change of the segments' voxels."""
+    import slicer
+
+    segmentation, kind = node.GetSegmentation(), slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segments = [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())]
+    images = [segment.GetRepresentation(kind) for segment in segments]
+    return max([segmentation.GetMTime(), *(each.GetMTime() for each in (*segments, *images) if each is not None)])
 
 
 def _voxels_outside(node: Node, inside: Mask) -> int:

@@ -103,6 +103,7 @@ class Sweeps:
         path = folder / f"{name}.igs.mha"
         session.start_recording(path)
         self._name, self._path, self._config = name, path, self._link.config_path
+        self.recorded[name] = path  # from now on there is something of this patient, whatever becomes of it
         self._phase, self._error, self._begun = "recording", None, time.monotonic()
         self._log.add(f"recording {name} started")
         return name
@@ -121,6 +122,7 @@ class Sweeps:
         if self._phase == "recording":
             self._link.need().discard()
             self._phase = "idle"
+            self.recorded.pop(self._name, None)
             self._nodes.remove_preview()
             self._log.add(f"recording {self._name} was discarded")
 

@@ -188,3 +188,34 @@ def test_a_lesion_that_was_altered_is_said_and_volume_and_box_are_there(tmp_path
         assert flow.segmenting.result is None
         np.testing.assert_allclose(flow.boxing.box.centre, lesion.box.centre)
         assert flow.boxing.volume is not None and flow.next()[0] == "segment"
+
+
+def test_every_change_by_hand_is_noticed(tmp_path):
+    """In place as the segment editor does it, back again, in another segment, and where the segment is gone."""
+    from LiverLesionSegLib.scene.nodes import from_image_data
+
+    with new_flow(tmp_path) as flow:
+        found(flow)
+        segmentation = flow.nodes.current().segmentation.GetSegmentation()
+        image = segmentation.GetSegment("Lesion").GetRepresentation("Binary labelmap")
+        assert not flow.reviewing.corrected_by_hand() and not flow.reviewing.corrected_by_hand()
+        k, j, i = (int(n) for n in np.argwhere(from_image_data(image))[0])
+        for value in (0, 1, 0):
+            image.SetScalarComponentFromDouble(i + image.GetExtent()[0], j + image.GetExtent()[2], k + image.GetExtent()[4], 0, value)
+            image.Modified()
+            assert flow.reviewing.corrected_by_hand() == (value == 0)
+        segmentation.AddEmptySegment("other")
+        segmentation.RemoveSegment("Lesion")
+        segmentation.AddEmptySegment("third")
+        assert flow.reviewing.corrected_by_hand()
+
+
+def test_a_scene_that_is_opened_while_a_sweep_is_recorded_is_not_taken_up(tmp_path):
+    with new_flow(tmp_path) as flow:
+        found(flow)
+        flow.scene_closed()  # the nodes are there as if just loaded
+        flow.sweeps._phase = "recording"
+        assert not flow.do(flow.scene_opened) and "open the scene again" in flow.problem.values["text"]
+        assert flow.boxing.volume is None and flow.sweeps.patient == "A"
+        flow.sweeps._phase = "idle"
+        assert flow.do(flow.scene_opened) and flow.segmenting.result is not None

@@ -85,7 +85,7 @@ def test_the_way_of_a_technician(desktop, scenario, tmp_path):
         click(ui.nextButton)
         until(lambda: ui.nextButton.text == "Start sweep")
         assert "images a second" in ui.connectSentence.text
-        assert "Stylus" in ui.toolsLabel.text and "OK" in ui.toolsLabel.text
+        until(lambda: "Stylus" in ui.toolsLabel.text and "OK" in ui.toolsLabel.text)
         assert ui.toolCombo.currentText == "Stylus"
         press(ui.tabs, "F9")
         until(lambda: ui.nextButton.text == "Stop sweep" and flow.link.status(now=True).frames >= 80)
