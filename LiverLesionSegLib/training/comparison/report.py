@@ -49,7 +49,7 @@ def write_comparison(
             "report.html": to_html("Networks compared", blocks, place),
             "report.md": to_markdown(blocks),
             "table.csv": _table_csv(comparison, summary),
-            "images.csv": _images_csv(comparison),
+            "images.csv": _datacsv(comparison),
         }
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8", newline="\n")
@@ -64,8 +64,10 @@ def _blocks(comparison: Comparison, cases: CohortResult, images: CohortResult, s
     tile = " x ".join(map(str, runs[0].tile))
     # nnU-Net's loading processes take turns as they are done.
     order = "order of draws, " if settings.workers == 0 else ""
+    number_of = "One network" if len(comparison.networks) == 1 else f"{len(comparison.networks)} networks"
+    data = comparison.images
     opening = (
-        f"{len(comparison.networks)} networks on {comparison.images.name} ({comparison.images.mode}), each trained from random weights for "
+        f"{number_of} on {data.name} ({data.mode}; {data.label_name} is looked for), each trained from random weights for "
         f"{runs[0].iterations} iterations of tiles of {tile} with the same images, {order}augmentation, optimiser and schedule; threshold "
         f"of highest F1 on the validation images; tested on images of cases that none has seen. "
         f"{parts['train']} training, {parts['validation']} validation and {parts['test']} test cases"
@@ -195,7 +197,7 @@ def _table_csv(comparison: Comparison, summary: dict[str, dict[str, Quartiles]])
     return stream.getvalue()
 
 
-def _images_csv(comparison: Comparison) -> str:
+def _datacsv(comparison: Comparison) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("network", "repetition", "image", "case", *MEASURED))

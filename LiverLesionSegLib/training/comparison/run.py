@@ -176,6 +176,7 @@ class _Run:
             "repetition": self.repetition,
             "split": dict(self.split),
             "settings": asdict(self.settings),
+            "seed": wanted.seed,
             "plans_name": self.plans_name,
             "parameters": predictor.parameters,
             "operations": predictor.operations(),
