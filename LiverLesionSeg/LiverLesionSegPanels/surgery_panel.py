@@ -334,7 +334,7 @@ class SurgeryPanel:
         result = segmenting.result
         ready = self.flow.boxing.volume is not None
         ui.boxRow.enabled = ready
-        ui.segmentRow.enabled = ready and self.flow.boxing.box is not None
+        ui.segmentRow.enabled = ui.seedsRow.enabled = ready and self.flow.boxing.box is not None
         seeding = self.flow.seeding
         set_text(ui.seedsButton, _("Stop placing") if seeding.placing else _("Place seeds"))
         ui.clearSeedsButton.enabled = seeding.count > 0

@@ -200,6 +200,7 @@ def test_seeds_are_placed_counted_cleared_and_placing_ends_with_growing(desktop,
     move_mouse(desktop, 30, 30, 30)  # the point that follows the mouse is no seed
     desktop.process(LOOKED_S)
     assert flow.seeding.count == 2 and "2 seeds" in ui.headline.text and ui.seedsButton.text == "Stop placing"
+    assert ui.segmentStep.width < 400  # the panel of 430 pixels need not be scrolled sideways
     click(ui.clearSeedsButton)
     assert flow.seeding.count == 0 and placing(desktop)
     click_view(desktop, 0, 0, 0)
