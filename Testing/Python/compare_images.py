@@ -43,13 +43,16 @@ def write_images(
     return folder
 
 
-def write_tiny_plan(path: Path) -> Path:
-    """The plan of comparisons with small tiles and a small U-Net."""
-    plan = json.loads(resource("nnunet_plans", "compare", "plan.json").read_text())
+def write_tiny_plan(path: Path, dimensions: int = 2) -> Path:
+    """The plan of comparisons, or of whole volumes, with small tiles and a small U-Net."""
+    plan = json.loads(resource("nnunet_plans", "compare" if dimensions == 2 else "full", "plan.json").read_text())
     plan["plans_name"] = "TinyCompare"
-    plan["configuration"] |= {"patch_size": [32, 32], "batch_size": 2}
+    plan["configuration"] |= {"patch_size": [32, 32] if dimensions == 2 else [16, 16, 16], "batch_size": 2}
     kwargs = plan["configuration"]["architecture"]["arch_kwargs"]
-    kwargs |= {"n_stages": 3, "features_per_stage": [4, 8, 8], "kernel_sizes": [[3, 3]] * 3, "strides": [[1, 1], [2, 2], [2, 2]]}
+    strides = [[step] * dimensions for step in (1, 2, 2)]
+    kwargs |= {"n_stages": 3, "features_per_stage": [4, 8, 8], "kernel_sizes": [[3] * dimensions] * 3, "strides": strides}
     kwargs |= {"n_conv_per_stage": [1] * 3, "n_conv_per_stage_decoder": [1] * 2}
+    if dimensions == 3:
+        plan["configuration"]["spacing"] = [3.0, 3.0, 3.0]
     path.write_text(json.dumps(plan))
     return path

@@ -6,6 +6,9 @@ import copy
 import csv
 import json
 import math
+import subprocess
+import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from compare_images import write_images, write_tiny_plan
+from ct_cases import Made, write_lits
 
 from LiverLesionSegLib.cli import main
+from LiverLesionSegLib.commands.run import Run
 from LiverLesionSegLib.errors import Cancelled, InputError
 from LiverLesionSegLib.evaluation.measures import measures_of
 from LiverLesionSegLib.geometry import grid_from_axes
+from LiverLesionSegLib.training import Workplace
 from LiverLesionSegLib.training.comparison import CompareSettings, ImageScore, NetworkRun, case_splits, compare_networks, read_image_set
 from LiverLesionSegLib.training.comparison.images import check_splits
 from LiverLesionSegLib.training.comparison.results import cohort_of_cases, cohort_of_images, spread_over_splits
@@ -211,12 +217,13 @@ def _agrees_with_nnu_net(
 
 @pytest.mark.slow
 def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two networks, two iterations: report, records, networks that load; a second call trains nothing; a third goes on with what is missing."""
+    """Two networks, stopped within the first training, which goes on there: report, records, networks that load; a second call trains nothing; a
+    third goes on with what is missing."""
     pytest.importorskip("nnunetv2")
     if find_spec("monai") is None:
         pytest.skip("monai is not installed: pip install 'liverlesionseg[baselines]'")
     data, plan, out = write_images(tmp_path / "Dataset009_made"), write_tiny_plan(tmp_path / "plan.json"), tmp_path / "out"
-    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 2, "--networks", "unet,vnet", "--json"]
+    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 10, "--networks", "unet,vnet", "--json"]
 
     def compare(*more: object) -> dict[str, Any]:
         code = main([*map(str, words), *map(str, more)])
@@ -224,7 +231,14 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
         assert code == 0, err
         return dict(json.loads(printed))
 
-    found = compare()
+    _stop_in_a_training(data, out, plan)
+    texts: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "progress", lambda self, fraction, text: texts.append(text))
+        found = compare()
+    told = [text.split(", ")[-1] for text in texts if text.startswith("unet, split 1 of 1: Epoch")]
+    assert not any("Epoch 1 of" in text for text in texts if text.startswith("unet")), told
+    assert any("Epoch 1 of 10" in text for text in texts if text.startswith("vnet"))
     assert found["runs"] == 2 and found["resumed"] == 0 and set(found["dice"]) == {"unet", "vnet"}
     for name in ("report.html", "report.md", "table.csv", "images.csv", "figures/violins.svg", "figures/learning_curves.png", "figures/overlays.png"):
         assert (out / name).stat().st_size > 0
@@ -240,6 +254,8 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [run.name.split("-")[0] for run in runs] == ["unet", "vnet"] and not list(out.rglob("*.training"))
     _check_kept_networks(runs, data)
     _check_numbers(runs[0], data)
+    first, second = (_batches(Workplace(out / "nnunet"), data.name, trainer, tmp_path) for trainer in ("LiverLesionSegTrainer", "VNetTrainer"))
+    assert first == second and len(first) == len(set(first)) == 4
     capsys.readouterr()  # nnU-Net prints
 
     # Finished runs are taken as they are.
@@ -250,7 +266,7 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {run: (run / "run.json").read_bytes() for run in runs} == before
 
     # Another split, stopped before its first training: the earlier runs are kept, and nothing half-written is left.
-    settings = CompareSettings(("unet", "vnet"), str(plan), 2, repeats=2)
+    settings = CompareSettings(("unet", "vnet"), str(plan), 10, repeats=2)
     with monkeypatch.context() as patch:
         patch.setattr("LiverLesionSegLib.training.comparison.run.train", _stopped)
         with pytest.raises(Cancelled):
@@ -265,8 +281,48 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "was made for another data set" in capsys.readouterr().err
 
 
+def _stop_in_a_training(data: Path, out: Path, plan: Path) -> None:
+    """As Ctrl-C would, when a checkpoint has been written."""
+    texts: list[str] = []
+    with pytest.raises(Cancelled):
+        compare_networks(
+            read_image_set(data),
+            out,
+            CompareSettings(("unet", "vnet"), str(plan), 10),
+            progress=lambda _, text: texts.append(text),
+            cancelled=lambda: any("Epoch 5 of 10" in text for text in texts),
+        )
+    (left,) = (out / "runs").iterdir()
+    assert left.name.startswith("unet-0-") and left.name.endswith(".training") and list(left.rglob("checkpoint_*.pth"))
+    assert not list(out.rglob("run.json"))
+
+
 def _stopped(*_: object, **__: object) -> Path:
     raise Cancelled("Cancelled; the last checkpoint stands.")
+
+
+TELL_BATCHES = """
+import hashlib, json, sys
+from LiverLesionSegLib.training import _nnunet_process
+_nnunet_process._skip_primus()
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+step = nnUNetTrainer.train_step
+def tell(self, batch):
+    print("BATCH", hashlib.sha256(batch["data"].numpy().tobytes()).hexdigest())
+    return step(self, batch)
+nnUNetTrainer.train_step = tell
+_nnunet_process.train(json.loads(sys.argv[1]))
+"""
+
+
+def _batches(workplace: Workplace, dataset: str, trainer: str, folder: Path) -> list[str]:
+    """Of every batch that a training is given, drawn and augmented, its digest."""
+    order = {"trainer": trainer, "epochs": 2, "iterations_per_epoch": 2, "validation_iterations": 1, "save_every": 9, "device": "cpu", "threads": 1}
+    order |= {"seed": 5, "dataset": dataset, "plans_name": "TinyCompare", "resume": False, "configuration_name": "2d"}
+    environment = workplace.environment(0) | {"nnUNet_results": str(folder / "batches")}
+    command = [sys.executable, "-c", TELL_BATCHES, json.dumps(order)]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return [line.split()[1] for line in printed.splitlines() if line.startswith("BATCH")]
 
 
 def _check_kept_networks(runs: list[Path], data: Path) -> None:
@@ -280,6 +336,11 @@ def _check_kept_networks(runs: list[Path], data: Path) -> None:
         record = json.loads((run / "run.json").read_text())
         assert sum(parameter.numel() for parameter in network.parameters()) == record["parameters"]
         assert bundle.weights.trainer == record["trainer"] and record["split"]["case2"] == "validation"
+        assert record["iterations"] == 10 and len(record["curve"]["seconds"]) == 10 and record["seed"] == 0 and record["settings"]["seed"] == 0
+        assert {name: record["versions"][name] for name in ("torch", "nnunetv2", "numpy")} == {
+            name: metadata.version(name) for name in ("torch", "nnunetv2", "numpy")
+        }
+        assert record["versions"]["liverlesionseg"] and record["versions"]["monai"]
 
 
 def _check_numbers(run: Path, data: Path) -> None:
@@ -304,3 +365,31 @@ def _check_numbers(run: Path, data: Path) -> None:
     mask = read_masks(found, {image.name: labels.shape})[image.name]
     assert image.name == images.images[-1].name and np.array_equal(mask, probability >= found.threshold)
     assert image.measures["dice"] == pytest.approx(measures_of(Mask(mask, grid), Mask(labels == 1, grid), in_plane=True)[0]["dice"], nan_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["slices", "volumes"])
+def test_compare_on_exported_ct(tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str) -> None:
+    """Made scans in the layout of LiTS, exported as slices or whole; the tumour is looked for, of three labels, by a tiny 2D or 3D network."""
+    pytest.importorskip("nnunetv2")
+    for number in range(5):
+        write_lits(tmp_path / "LiTS", number, Made(spacing_mm=(3.0, 3.0, 4.0)))
+    data, out = tmp_path / "Dataset201_lits", tmp_path / "out"
+    words = ["ct-export", tmp_path / "LiTS", "--output", data, "--mode", mode, *(["--every", 3] if mode == "slices" else [])]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    plan = write_tiny_plan(tmp_path / "plan.json", 2 if mode == "slices" else 3)
+    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 2, "--networks", "unet", "--json"]
+    code = main([str(word) for word in words])
+    printed, err = capsys.readouterr()
+    assert code == 0, err
+    assert json.loads(printed)["runs"] == 1
+    (run,) = (out / "runs").iterdir()
+    record = json.loads((run / "run.json").read_text())
+    images = read_image_set(data)
+    tested = [image for image in images.images if image.split == "test"]
+    assert images.mode == f"ct_{mode}" and images.label_name == "tumour" and images.classes == 3
+    assert [one["name"] for one in record["images"]] == [image.name for image in tested] and len(record["tile"]) == (2 if mode == "slices" else 3)
+    array, labels, grid = tested[-1].read()
+    assert (grid.shape[0] == 1) == (mode == "slices") and labels.max() <= 2 and array.shape[1:] == labels.shape
+    assert f"ct\\_{mode}; tumour is looked for" in (out / "report.md").read_text()
