@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from worker_cases import PATIENCE_S, a_box, a_volume, kinds, runs, site_package, started, stop, until
 
-from LiverLesionSegLib.errors import Cancelled, OutputError, WorkerError
+from LiverLesionSegLib.errors import Cancelled, OutputError, WorkerError, causes
 from LiverLesionSegLib.worker import Worker, WorkerSettings
 from LiverLesionSegLib.worker.operations import Operations, Stages
 from LiverLesionSegLib.worker.process import how_it_ended
@@ -136,8 +136,9 @@ def test_a_full_disk_on_either_side_is_a_sentence(settings: WorkerSettings, tmp_
         worker.start(environment=site_package(tmp_path / "site", FULL_DISK))
         pid = started(worker)
         job = worker.request("grow", {"volume": volume, "box": a_box()})
-        with pytest.raises(OutputError, match="free some space"):
+        with pytest.raises(OutputError, match="free some space") as raised:
             job.wait(PATIENCE_S)
+        assert any(line.startswith("OSError") for line in causes(raised.value)[1:])  # what it was raised from in the process
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         try:
