@@ -157,7 +157,7 @@ class Navigating:
 
         def failed_(error: Exception) -> None:
             self._error = error
-            self._log.add(str(error), problem=True)
+            self._log.add(str(error), problem=True, error=error)
 
         self._background.run("guidance", work, then, failed_)
         # The shell is heavier than all the rest, and only for the eye: distances do not wait for it.
@@ -172,7 +172,7 @@ class Navigating:
             self._nodes.show_margin(job.result["surface"])
             self._rebuild = True
         elif job.error is not None and not isinstance(job.error, Cancelled):
-            self._log.add(f"margin: {job.error}", problem=True)
+            self._log.add(f"margin: {job.error}", problem=True, error=job.error)
 
     def tick(self, fresh: bool, arrived: list[FramePoses]) -> None:
         """After the link's tick. fresh: there is another image, or none any more."""
@@ -271,7 +271,7 @@ class Navigating:
                     try:
                         distrust(self._nodes.scene, finding.sentence)
                     except SceneError as error:  # distances are withheld all the same, since the watch does not trust the sensor
-                        self._log.add(str(error), problem=True)
+                        self._log.add(str(error), problem=True, error=error)
 
     def _guide(self) -> None:
         tools, guidance = self._link.tools, self._guidance

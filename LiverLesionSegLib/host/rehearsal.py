@@ -121,7 +121,7 @@ class Rehearsal:
             self._log.add(f"the simulated case {said}")
         except (InputError, Cancelled) as error:
             self._error = error
-            self._log.add(f"simulated case: {error}", problem=True)
+            self._log.add(f"simulated case: {error}", problem=True, error=error)
         command.close()
 
     def state(self) -> StepState:

@@ -178,7 +178,7 @@ class Reviewing:
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, Cancelled):
             self._error = error
-            self._log.add(str(error), problem=True)
+            self._log.add(str(error), problem=True, error=error)
 
     def state(self) -> StepState:
         """Where the review stands."""

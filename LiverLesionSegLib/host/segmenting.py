@@ -201,7 +201,7 @@ class Segmenting:
                 self._log.add(f"model {job.result['name']} is loaded on {job.result['device']}")
             elif not isinstance(job.error, Cancelled):
                 self._model_error = job.error
-                self._log.add(str(job.error), problem=True)
+                self._log.add(str(job.error), problem=True, error=job.error)
         job = self._job
         if job is not None and job.done:
             self._job = None
@@ -212,7 +212,7 @@ class Segmenting:
         if job.result is None:
             # A model that could not be loaded says more than that there is none.
             self._error = self._model_error if self._model_error is not None and job.operation == "segment" else job.error
-            self._log.add(f"{job.operation}: {self._error}", problem=True)
+            self._log.add(f"{job.operation}: {self._error}", problem=True, error=self._error)
             return
         found = job.result
         tuned = found["threshold"]

@@ -200,7 +200,7 @@ class Sweeps:
         session = self._link.session
         going_on = session is not None and session.status().recorder is not None
         self._phase, self._error = ("recording" if going_on else "idle"), error
-        self._log.add(str(error), problem=True)
+        self._log.add(str(error), problem=True, error=error)
 
     def _reconstruct(self) -> None:
         self._phase = "reconstructing"
@@ -210,7 +210,7 @@ class Sweeps:
         self._phase, self._job = "idle", None
         if job.error is not None or job.result is None:
             self._error = job.error if not isinstance(job.error, Cancelled) else None
-            self._log.add(f"{self._name}: {job.error}", problem=True)
+            self._log.add(f"{self._name}: {job.error}", problem=True, error=job.error)
             self._nodes.remove_preview()
             return
         found = job.result
