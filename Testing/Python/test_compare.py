@@ -223,7 +223,7 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     if find_spec("monai") is None:
         pytest.skip("monai is not installed: pip install 'liverlesionseg[baselines]'")
     data, plan, out = write_images(tmp_path / "Dataset009_made"), write_tiny_plan(tmp_path / "plan.json"), tmp_path / "out"
-    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 10, "--networks", "unet,vnet", "--json"]
+    words = ["compare", "--data", data, "--output", out, "--plan", plan, "--iterations", 4, "--networks", "unet,vnet", "--json"]
 
     def compare(*more: object) -> dict[str, Any]:
         code = main([*map(str, words), *map(str, more)])
@@ -238,7 +238,7 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
         found = compare()
     told = [text.split(", ")[-1] for text in texts if text.startswith("unet, split 1 of 1: Epoch")]
     assert not any("Epoch 1 of" in text for text in texts if text.startswith("unet")), told
-    assert any("Epoch 1 of 10" in text for text in texts if text.startswith("vnet"))
+    assert any("Epoch 1 of 4" in text for text in texts if text.startswith("vnet"))
     assert found["runs"] == 2 and found["resumed"] == 0 and set(found["dice"]) == {"unet", "vnet"}
     for name in ("report.html", "report.md", "table.csv", "images.csv", "figures/violins.svg", "figures/learning_curves.png", "figures/overlays.png"):
         assert (out / name).stat().st_size > 0
@@ -266,7 +266,7 @@ def test_compare_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {run: (run / "run.json").read_bytes() for run in runs} == before
 
     # Another split, stopped before its first training: the earlier runs are kept, and nothing half-written is left.
-    settings = CompareSettings(("unet", "vnet"), str(plan), 10, repeats=2)
+    settings = CompareSettings(("unet", "vnet"), str(plan), 4, repeats=2)
     with monkeypatch.context() as patch:
         patch.setattr("LiverLesionSegLib.training.comparison.run.train", _stopped)
         with pytest.raises(Cancelled):
@@ -288,9 +288,9 @@ def _stop_in_a_training(data: Path, out: Path, plan: Path) -> None:
         compare_networks(
             read_image_set(data),
             out,
-            CompareSettings(("unet", "vnet"), str(plan), 10),
+            CompareSettings(("unet", "vnet"), str(plan), 4),
             progress=lambda _, text: texts.append(text),
-            cancelled=lambda: any("Epoch 5 of 10" in text for text in texts),
+            cancelled=lambda: any("Epoch 3 of 4" in text for text in texts),
         )
     (left,) = (out / "runs").iterdir()
     assert left.name.startswith("unet-0-") and left.name.endswith(".training") and list(left.rglob("checkpoint_*.pth"))
@@ -336,7 +336,7 @@ def _check_kept_networks(runs: list[Path], data: Path) -> None:
         record = json.loads((run / "run.json").read_text())
         assert sum(parameter.numel() for parameter in network.parameters()) == record["parameters"]
         assert bundle.weights.trainer == record["trainer"] and record["split"]["case2"] == "validation"
-        assert record["iterations"] == 10 and len(record["curve"]["seconds"]) == 10 and record["seed"] == 0 and record["settings"]["seed"] == 0
+        assert record["iterations"] == 4 and len(record["curve"]["seconds"]) == 4 and record["seed"] == 0 and record["settings"]["seed"] == 0
         assert {name: record["versions"][name] for name in ("torch", "nnunetv2", "numpy")} == {
             name: metadata.version(name) for name in ("torch", "nnunetv2", "numpy")
         }
