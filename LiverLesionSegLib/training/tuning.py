@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..cohort import Case, LoadedCase, case_box, lesion_free_box, load_case, mask_onto_grid, probability_of, read_cases
 from ..errors import BoxError, InputError
 from ..evaluation.curves import BestF1, VoxelCurves
+from ..evaluation.lesions import DETECTED_DICE
 from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..segmentation.threshold import share_of_box
 from ..types import Box, FloatArray, Mask, Probability, Threshold
@@ -50,31 +51,32 @@ class Shares:
 
     def __init__(self) -> None:
         self._voxels: list[NDArray[np.int64]] = []
+        self._hits: list[NDArray[np.int64]] = []
         self._per_voxel: list[float] = []
-        self._lesion: list[bool] = []
 
-    def add(self, probability: Probability, box: Box, lesion: bool) -> None:
-        """One image; lesion: whether its box holds one."""
+    def add(self, probability: Probability, box: Box, truth: NDArray[np.bool_] | None) -> None:
+        """One image; truth: (K, J, I), on the probability's grid, or None where the box holds no lesion."""
         levels = np.minimum(probability.array * self.LEVELS, self.LEVELS - 1).astype(np.int64)
         self._voxels.append(np.bincount(levels.ravel(), minlength=self.LEVELS))
+        self._hits.append(np.bincount(levels[truth], minlength=self.LEVELS) if truth is not None else np.zeros(self.LEVELS, dtype=np.int64))
         self._per_voxel.append(share_of_box(1, probability.grid, box))
-        self._lesion.append(lesion)
 
-    def at(self, threshold: float) -> tuple[FloatArray, FloatArray]:
-        """Shares of the boxes with and without a lesion; the threshold is taken to 1/2000."""
+    def at(self, threshold: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Shares of the boxes with a lesion, the Dice of each, and the shares of those without; the threshold is taken to 1/2000."""
         first = min(round(threshold * self.LEVELS), self.LEVELS - 1)
-        shares = np.array([voxels[first:].sum() for voxels in self._voxels]) * np.array(self._per_voxel)
-        lesion = np.array(self._lesion, dtype=bool)
-        return shares[lesion], shares[~lesion]
+        voxels, hits = (np.array([each[first:].sum() for each in kept], dtype=np.float64) for kept in (self._voxels, self._hits))
+        truths = np.array([each.sum() for each in self._hits], dtype=np.float64)
+        shares, lesion = voxels * np.array(self._per_voxel), truths > 0
+        return shares[lesion], 2 * hits[lesion] / (voxels[lesion] + truths[lesion]), shares[~lesion]
 
 
-def least_share(with_lesion: FloatArray) -> float:
+def least_share(with_lesion: FloatArray, dices: FloatArray) -> float:
     """The share below which a mask is nothing: a little under what all but one in twenty of the lesions found in validation cases filled.
 
-    Not the least of all: a few voxels of a lesion that was as good as missed would undo the rule. At most `MOST_SHARE`, and 0 (every mask
-    counts) where fewer than `LEAST_BOXES` lesions were found.
+    Found is what has a Dice above `DETECTED_DICE`, as everywhere: a few voxels of a lesion that was as good as missed would undo the rule. At most
+    `MOST_SHARE`, and 0 (every mask counts) where fewer than `LEAST_BOXES` lesions were found.
     """
-    found = with_lesion[with_lesion > 0]
+    found = with_lesion[dices > DETECTED_DICE]
     return round(min(float(np.quantile(found, RARELY, method="lower")) * LEAST_SHARE, MOST_SHARE), 4) if len(found) >= LEAST_BOXES else 0.0
 
 
@@ -125,19 +127,20 @@ def tune(
         truth = loaded.truth or Mask(np.zeros(probability.grid.shape, dtype=bool), probability.grid)
         curves.add(probability.array, mask_onto_grid(truth, probability.grid).array)
         if not predictor.bundle.whole_volume:
-            shares.add(probability, box, bool(truth.array.any()))
+            shares.add(probability, box, mask_onto_grid(truth, probability.grid).array if truth.array.any() else None)
             for other_box, lesion in _other_boxes(loaded):
                 stop_if_cancelled(cancelled)
                 try:
-                    shares.add(probability_of(loaded, other_box, predictor, cancelled=cancelled)[0], other_box, lesion)
+                    other_probability, _ = probability_of(loaded, other_box, predictor, cancelled=cancelled)
                 except BoxError:
                     # Nobody drew this box; one that was hardly scanned tells nothing.
                     continue
+                shares.add(other_probability, other_box, mask_onto_grid(truth, other_probability.grid).array if lesion else None)
     best = curves.best_f1()
     names = tuple(case.name for case in wanted)
     tuned = f"highest voxel-wise F1 over {len(names)} {split} cases"
-    with_lesion, without = shares.at(best.threshold)
-    least = least_share(with_lesion)
+    with_lesion, dices, without = shares.at(best.threshold)
+    least = least_share(with_lesion, dices)
     threshold = Threshold(best.threshold, predictor.bundle.model_id, predictor.inference_path, tuned, names, least)
     report(progress, 1.0, "tuned")
     details = curve_details(best, curves) | _nothing(with_lesion, without, least) | ({"largest_difference": differences} if differences else {})

@@ -58,16 +58,20 @@ def test_what_fills_too_little_of_its_box_is_nothing_and_that_is_said():
 def test_the_least_share_is_what_the_least_lesion_of_the_validation_cases_filled():
     shares = Shares()
     box = Box(np.zeros(3), np.eye(3), np.array([4.0, 3.0, 2.0]))
-    for lesion, count in (*((True, 12),) * 8, (True, 6), (True, 1), (True, 0), (False, 1), (False, 0)):
-        array = np.zeros(24, np.float32)
-        array[:count] = 0.8
-        shares.add(replace(PROBABILITY, array=array.reshape(2, 3, 4)), box, lesion)
-    with_lesion, without = shares.at(0.5)
-    np.testing.assert_allclose(with_lesion, np.array([*[12] * 8, 6, 1, 0]) / (24 * np.pi / 6))
-    np.testing.assert_allclose(without, np.array([1, 0]) / (24 * np.pi / 6))
-    assert 0.9 * with_lesion[9] < least_share(with_lesion) < with_lesion[9]
-    missed = np.append(np.repeat(with_lesion, 4), 1e-4)  # a few voxels of one lesion in 41 boxes
-    assert least_share(missed) > 0.9 * with_lesion[9]
-    assert least_share(shares.at(0.9)[0]) == 0.0  # nothing at all was found
-    assert least_share(with_lesion[:9]) == 0.0  # too few boxes to tell
-    assert least_share(np.repeat(with_lesion, 2)[:18]) == 0.15  # hand-drawn boxes are that much too large at times
+
+    def first(count):
+        return (np.arange(24) < count).reshape(2, 3, 4)
+
+    # Voxels of the lesion and of what was found of it: nine large ones, a small one, one as good as missed, one missed, and two boxes without any.
+    for lesion, count in (*((12, 12),) * 9, (1, 1), (12, 1), (12, 0), (0, 1), (0, 0)):
+        shares.add(replace(PROBABILITY, array=0.8 * first(count).astype(np.float32)), box, first(lesion) if lesion else None)
+    with_lesion, dices, without = shares.at(0.5)
+    one = 1 / (24 * np.pi / 6)
+    np.testing.assert_allclose(with_lesion, one * np.array([*[12] * 9, 1, 1, 0]))
+    np.testing.assert_allclose(dices, [*[1] * 10, 2 / 13, 0])
+    np.testing.assert_allclose(without, one * np.array([1, 0]))
+    assert 0.9 * one < least_share(with_lesion, dices) < one
+    assert least_share(np.append(with_lesion, one / 2), np.append(dices, 0.4)) > 0.9 * one  # what was not found does not count
+    assert least_share(*shares.at(0.9)[:2]) == 0.0  # nothing at all was found
+    assert least_share(with_lesion[:9], dices[:9]) == 0.0  # too few boxes to tell
+    assert least_share(np.repeat(with_lesion[:9], 2), np.repeat(dices[:9], 2)) == 0.15  # hand-drawn boxes are that much too large at times
