@@ -40,7 +40,7 @@ from LiverLesionSegLib.realtime import (
 )
 from LiverLesionSegLib.realtime.compounding import CERTAIN
 from LiverLesionSegLib.realtime.likelihood import network_to_image
-from LiverLesionSegLib.realtime.network import PLAIN_THRESHOLD, open_frame_network
+from LiverLesionSegLib.realtime.network import PLAIN_THRESHOLD, PROPOSAL_SHARE, open_frame_network
 from LiverLesionSegLib.segmentation import Predictor, lesion_by_network, load_model, threshold_of
 from LiverLesionSegLib.training.frames import FrameCase, load_frame_case
 from LiverLesionSegLib.types import Box, Mask
@@ -143,14 +143,14 @@ def main() -> None:
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threshold", type=float, help="instead of the tuned one")
-    parser.add_argument("--proposal-threshold", type=float, help="of the likelihood volume, instead of that of the frames")
+    parser.add_argument("--proposal-threshold", type=float, help="of the likelihood volume, instead of 0.8 times that of the frames")
     parser.add_argument("--slice-mm", type=float, default=FusionSettings().slice_mm)
     options = parser.parse_args()
     network = open_frame_network(options.model, options.device, threads=options.threads, backend=options.backend) if options.model else None
     threshold = options.threshold or (network.threshold if network is not None else PLAIN_THRESHOLD)
     network_mm = STAND_IN_MM if network is None else float(network.source.pixel_mm)  # type: ignore[attr-defined]
     settings = LiveSettings(threshold=threshold, fusion=FusionSettings(slice_mm=options.slice_mm))
-    proposing = replace(ProposalSettings(), threshold=options.proposal_threshold or threshold)
+    proposing = replace(ProposalSettings(), threshold=options.proposal_threshold or PROPOSAL_SHARE * threshold)
     crops = Predictor(load_model(options.bundle), options.device, threads=options.threads) if options.bundle else None
     cases = [case for case in read_cases(options.cases) if case.split == options.split or options.split == "all"][: options.most]
     print(f"{len(cases)} cases; threshold {threshold:g}; {'stand-in' if network is None else options.model.name}; {options.threads} threads\n")

@@ -74,7 +74,9 @@ def _python() -> str:
 
 def _installing(extras: str) -> str:
     """How packages come into this Python; Slicer's launcher sets SLICER_HOME."""
-    return "install the packages in the module's set-up" if "SLICER_HOME" in os.environ else f"install it with: pip install 'liverlesionseg[{extras}]'"
+    return (
+        "install the packages in the module's set-up" if "SLICER_HOME" in os.environ else f"install it with: pip install 'liverlesionseg[{extras}]'"
+    )
 
 
 def _packages(*names: str) -> Callable[[], str]:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu (the default) or cuda; never changed silently")
     parser.add_argument("--backend", choices=("torch", "openvino"), default="torch", help="what runs the network")
     parser.add_argument("--threads", type=count, default=2, metavar="N", help="processor threads of the network (2)")
-    parser.add_argument("--threshold", type=fraction, metavar="F", help="instead of the model's tuned threshold")
+    parser.add_argument("--threshold", type=fraction, metavar="F", help="instead of 0.8 times the model's tuned threshold")
     parser.add_argument("--minimum-ml", type=positive_number, metavar="ML", help="leave out smaller parts")
     parser.add_argument("--minimum-frames", type=count, metavar="N", help="leave out parts that fewer frames support")
     parser.add_argument("--most", type=count, metavar="N", help="propose at most so many boxes")
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, run: Run) -> int:
         sweep = read_sweep(options.sweep, progress=part_of(run.progress, 0.0, 0.1))
     with run.stage("load"):
         network = open_frame_network(options.model or DEFAULT_FRAMES_MODEL, options.device, threads=options.threads, backend=options.backend)
-    settings = _settings(options, network.threshold)
+    settings = _settings(options, network.proposal_threshold)
     with run.stage("predict"):
         likelihood = sweep_likelihood(sweep, config.calibration, network.source, progress=part_of(run.progress, 0.1, 0.9))
     reconstruction = likelihood_volume(sweep, config.calibration, likelihood, settings.reconstruction, progress=part_of(run.progress, 0.9, 0.95))

@@ -16,6 +16,9 @@ DEFAULT_FRAMES_MODEL = resource("Resources", "Models", "crlm-ius-frames")
 """The network of single frames that comes with the software."""
 PLAIN_THRESHOLD = 0.5
 """Where nobody tuned one."""
+PROPOSAL_SHARE = 0.8
+"""Of the threshold of single frames, for the likelihood volume: a mean over frames of which some miss the lesion. Of 0.6, 0.8, 1 and about 5 chosen
+on 14 validation sweeps by the Dice in the first proposal's box (0.840, 0.838, 0.827, 0.762) and by how small that box is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,11 @@ class FrameNetwork:
     threshold: float
     tuned: bool
     device: str
+
+    @property
+    def proposal_threshold(self) -> float:
+        """For the likelihood volume of a sweep."""
+        return PROPOSAL_SHARE * self.threshold
 
 
 def open_frame_network(folder: Path, device: str = "cpu", *, threads: int = 2, backend: str = "torch") -> FrameNetwork:

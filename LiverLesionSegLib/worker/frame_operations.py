@@ -68,7 +68,7 @@ class FrameOperations:
         settings: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The boxes that a recorded sweep proposes, the best first. settings: of `ProposalSettings`, but for the reconstruction; the threshold is
-        the network's own where none is given.
+        the network's own for sweeps where none is given.
         """
         from ..errors import WorkerError
         from ..realtime import ProposalSettings, propose_boxes
@@ -76,7 +76,7 @@ class FrameOperations:
 
         network = self._frames(at, folder, device, threads, backend)
         try:
-            chosen = replace(ProposalSettings(), **{"threshold": network.threshold} | (settings or {}))
+            chosen = replace(ProposalSettings(), **{"threshold": network.proposal_threshold} | (settings or {}))
         except TypeError as error:
             raise WorkerError(f"Boxes cannot be proposed like this: {error}.") from error
         with at.stage("read", 0.0, 0.1) as hooks:

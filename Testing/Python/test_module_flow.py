@@ -326,6 +326,9 @@ def test_a_recording_of_the_sequences_module_becomes_a_sweep(flow, scenario, tmp
     np.testing.assert_array_equal(saved.images, sweep.images)
     np.testing.assert_allclose(saved.transforms["ProbeToTracker"], sweep.transforms["ProbeToTracker"], atol=1e-5)
     assert not saved.statuses["ProbeToTracker"][3] and saved.statuses["ProbeToTracker"][4]
+    assert flow.do(lambda: flow.load_recording(browser, str(scenario.config))), flow.problem
+    until(flow, lambda: flow.sweeps.busy)  # written in the background, and on its way to a volume
+    assert (flow.sweeps.patient_folder / "op_1.igs.mha").exists()
 
 
 def test_background_keeps_the_newest_and_forgets(monkeypatch):
