@@ -111,7 +111,7 @@ def test_boxes_proposed_there(worker: Worker, tmp_path: Path) -> None:
     found = worker.request("propose", {**asked, "settings": {"most": 1}}).wait(PATIENCE_S)
     (proposal,) = found["proposals"]
     assert isinstance(proposal["box"], Box) and np.abs(proposal["box"].centre - BALL.centre).max() < 1.0
-    assert found["threshold"] == 0.4 and proposal["frames"] >= 8 and found["model_id"] == "grey"
+    assert found["threshold"] == pytest.approx(0.8 * 0.4) and proposal["frames"] >= 8 and found["model_id"] == "grey"
     with pytest.raises(WorkerError, match="Boxes cannot be proposed like this"):
         worker.request("propose", {**asked, "settings": {"nonsense": 1}}).wait(PATIENCE_S)
     job = worker.request("propose", asked)
