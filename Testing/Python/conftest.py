@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,16 @@ def trained_toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from nnunet_toy import train_toys
 
     return train_toys(tmp_path_factory.mktemp("nnunet"))
+
+
+@pytest.fixture
+def desktop():
+    """The stand-in for Slicer's desktop, for one test."""
+    pytest.importorskip("slicer")
+    pytest.importorskip("PySide6")
+    if str(PROJECT / "Testing") not in sys.path:
+        sys.path.insert(0, str(PROJECT / "Testing"))
+    from host import install
+
+    with install() as made:
+        yield made

@@ -68,3 +68,24 @@ def codes(flow):
 def take_volume(flow, scenario, volume):
     flow.use_volume(volume, "case")
     flow.boxing.set(scenario.box)
+
+
+def recorded_in_slicer(scene, sweep, lost=None):
+    """The browser node of a recording of `sweep`, as the Sequences module leaves it; frame `lost` has no valid pose."""
+    import slicer
+
+    from LiverLesionSegLib.scene.nodes import to_image_data, to_vtk_matrix
+
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "op 1")
+    for name, kind in (("Image_Reference", "vtkMRMLScalarVolumeNode"), *((n, "vtkMRMLLinearTransformNode") for n in sweep.transforms)):
+        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        for n in range(len(sweep)):
+            node = getattr(slicer, kind)()
+            if kind == "vtkMRMLScalarVolumeNode":
+                node.SetAndObserveImageData(to_image_data(sweep.images[n][None]))
+            else:
+                node.SetMatrixTransformToParent(to_vtk_matrix(sweep.transforms[name][n]))
+                node.SetAttribute("TransformStatus", "OK" if n != lost else "MISSING")
+            sequence.SetDataNodeAtValue(node, f"{sweep.timestamps[n]:.6f}")
+        browser.AddSynchronizedSequenceNode(sequence)
+    return browser

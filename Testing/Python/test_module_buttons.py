@@ -6,14 +6,13 @@ import sys
 
 import pytest
 from conftest import PROJECT
-from module_cases import make_scenario, playing
+from module_cases import make_scenario, playing, recorded_in_slicer
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 sys.path.insert(0, str(PROJECT / "Testing"))
 
 from LiverLesionSegLib.scene.layouts import NAVIGATION_LAYOUT, REVIEW_LAYOUT
-from LiverLesionSegLib.scene.nodes import to_image_data, to_vtk_matrix
 from LiverLesionSegLib.scene.trust import distrust, distrust_reason
 from LiverLesionSegLib.sweep import read_plus_config, read_sweep
 
@@ -25,14 +24,6 @@ LOOKED_S = 0.5
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory):
     return make_scenario(tmp_path_factory.mktemp("phantom"))
-
-
-@pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
 
 
 @pytest.fixture
@@ -137,21 +128,10 @@ def test_reload_while_another_module_is_open_and_a_sweep_is_recorded_leaves_no_k
 
 @pytest.mark.slow
 def test_a_recording_of_slicers_sequences_is_loaded_by_its_button(desktop, widget, scenario):
-    import slicer
     from host import choose, click
 
     sweep, scene, ui, flow = read_sweep(scenario.path), desktop.scene, widget.ui, widget.logic.flow
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "op 1")
-    for name, kind in (("Image_Reference", "vtkMRMLScalarVolumeNode"), *((n, "vtkMRMLLinearTransformNode") for n in sweep.transforms)):
-        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-        for n in range(len(sweep)):
-            node = getattr(slicer, kind)()
-            if kind == "vtkMRMLScalarVolumeNode":
-                node.SetAndObserveImageData(to_image_data(sweep.images[n][None]))
-            else:
-                node.SetMatrixTransformToParent(to_vtk_matrix(sweep.transforms[name][n]))
-            sequence.SetDataNodeAtValue(node, f"{sweep.timestamps[n]:.6f}")
-        browser.AddSynchronizedSequenceNode(sequence)
+    recorded_in_slicer(scene, sweep)
     ui.sweepStep.collapsed = False
     desktop.process(LOOKED_S)
     click(ui.loadBrowserButton)

@@ -18,14 +18,6 @@ LOOKED_S = 0.5
 
 
 @pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
-
-
-@pytest.fixture
 def widget(desktop, tmp_path):
     """The module with a volume in it, and the box step before it."""
     made = desktop.load_module(MODULE)

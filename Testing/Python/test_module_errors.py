@@ -28,14 +28,6 @@ PATIENCE_S = 240.0
 
 
 @pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
-
-
-@pytest.fixture
 def widget(desktop, tmp_path):
     made = desktop.load_module(MODULE)
     made._parameters.folder, made._parameters.automatic = str(tmp_path / "sweeps"), False

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from module_cases import codes, connect, make_scenario, playing, take_volume, until
+from module_cases import codes, connect, make_scenario, playing, recorded_in_slicer, take_volume, until
 
 pytest.importorskip("slicer")
 
@@ -302,25 +302,12 @@ def _own_folder(flow):
 
 
 def test_a_recording_of_the_sequences_module_becomes_a_sweep(flow, scenario, tmp_path):
-    import slicer
     import vtk
 
     from LiverLesionSegLib.host.recordings import save_recording, sweep_from_browser
-    from LiverLesionSegLib.scene.nodes import to_image_data, to_vtk_matrix
 
     sweep, scene = read_sweep(scenario.path), flow.scene
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "op 1")
-    for name, kind in (("Image_Reference", "vtkMRMLScalarVolumeNode"), *((n, "vtkMRMLLinearTransformNode") for n in sweep.transforms)):
-        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-        for n in range(len(sweep)):
-            node = getattr(slicer, kind)()
-            if kind == "vtkMRMLScalarVolumeNode":
-                node.SetAndObserveImageData(to_image_data(sweep.images[n][None]))
-            else:
-                node.SetMatrixTransformToParent(to_vtk_matrix(sweep.transforms[name][n]))
-                node.SetAttribute("TransformStatus", "OK" if n != 3 else "MISSING")
-            sequence.SetDataNodeAtValue(node, f"{sweep.timestamps[n]:.6f}")
-        browser.AddSynchronizedSequenceNode(sequence)
+    browser = recorded_in_slicer(scene, sweep, lost=3)
     assert isinstance(browser, vtk.vtkObject)
     saved = read_sweep(save_recording(sweep_from_browser(browser), tmp_path))
     np.testing.assert_array_equal(saved.images, sweep.images)

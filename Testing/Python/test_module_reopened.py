@@ -22,14 +22,6 @@ MODULE = PROJECT / "LiverLesionSeg" / "LiverLesionSeg.py"
 
 
 @pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
-
-
-@pytest.fixture
 def widget(desktop, tmp_path):
     made = desktop.load_module(MODULE)
     made._parameters.folder = str(tmp_path / "sweeps")

@@ -23,14 +23,6 @@ def scenario(tmp_path_factory):
     return make_scenario(tmp_path_factory.mktemp("phantom"))
 
 
-@pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
-
-
 def opened(desktop, scenario, folder):
     """The module's panel in its window. Its layouts are there before: the views that they bring stay, as they do in Slicer."""
     from host import leaks

@@ -26,14 +26,6 @@ CONFIG = """<PlusConfiguration><CoordinateDefinitions><Transform From="Image" To
 
 
 @pytest.fixture
-def desktop():
-    from host import install
-
-    with install() as made:
-        yield made
-
-
-@pytest.fixture
 def widget(desktop, tmp_path):
     made = desktop.load_module(MODULE)
     made._parameters.folder = str(tmp_path)
