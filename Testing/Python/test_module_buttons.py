@@ -63,12 +63,12 @@ def frames(flow):
 
 @pytest.mark.slow
 def test_a_sweep_is_discarded_ended_by_the_pedal_from_another_module_and_loaded_by_its_name(desktop, widget, scenario):
-    from host import choose, click, press
+    from host import choose, click, press, unfold
 
     ui = widget.ui
     with playing(scenario) as server:
         flow = connected(desktop, widget, server)
-        ui.sweepStep.collapsed = False
+        unfold(widget, "sweep")
         desktop.process(LOOKED_S)
         ui.sweepNameEdit.setText("thrown away")
         click(ui.sweepButton)
@@ -100,7 +100,7 @@ def test_a_sweep_is_discarded_ended_by_the_pedal_from_another_module_and_loaded_
     assert flow.do(lambda: flow.sweeps.load(scenario.path, scenario.config)), flow.problem
     assert desktop.process(PATIENCE_S, until=lambda: not flow.sweeps.busy)
     assert flow.sweeps.result.name == "case001"
-    ui.sweepStep.collapsed = False
+    unfold(widget, "sweep")
     desktop.process(LOOKED_S)
     choose(ui.sweepCombo, "first")
     click(ui.loadSweepButton)
@@ -111,11 +111,11 @@ def test_a_sweep_is_discarded_ended_by_the_pedal_from_another_module_and_loaded_
 
 @pytest.mark.slow
 def test_reload_while_another_module_is_open_and_a_sweep_is_recorded_leaves_no_key(desktop, widget, scenario):
-    from host import click
+    from host import click, unfold
 
     with playing(scenario) as server:
         flow = connected(desktop, widget, server)
-        widget.ui.sweepStep.collapsed = False
+        unfold(widget, "sweep")
         desktop.process(LOOKED_S)
         click(widget.ui.sweepButton)
         assert desktop.process(PATIENCE_S, until=lambda: frames(flow) >= 5)
@@ -128,11 +128,11 @@ def test_reload_while_another_module_is_open_and_a_sweep_is_recorded_leaves_no_k
 
 @pytest.mark.slow
 def test_a_recording_of_slicers_sequences_is_loaded_by_its_button(desktop, widget, scenario):
-    from host import choose, click
+    from host import choose, click, unfold
 
     sweep, scene, ui, flow = read_sweep(scenario.path), desktop.scene, widget.ui, widget.logic.flow
     recorded_in_slicer(scene, sweep)
-    ui.sweepStep.collapsed = False
+    unfold(widget, "sweep")
     desktop.process(LOOKED_S)
     click(ui.loadBrowserButton)
     assert "choose a sequence browser" in ui.problemLabel.text
@@ -145,7 +145,7 @@ def test_a_recording_of_slicers_sequences_is_loaded_by_its_button(desktop, widge
 @pytest.mark.slow
 def test_layouts_sound_and_the_word_for_the_liver_sensor(desktop, widget, scenario, monkeypatch):
     import qt
-    from host import click, type_text
+    from host import click, type_text, unfold
 
     from LiverLesionSegLib.reconstruction import reconstruct
 
@@ -159,9 +159,9 @@ def test_layouts_sound_and_the_word_for_the_liver_sensor(desktop, widget, scenar
         flow.boxing.set(scenario.box)
         assert flow.act("grow"), flow.problem
         assert desktop.process(PATIENCE_S, until=lambda: flow.segmenting.result is not None)
-        ui.navigateStep.collapsed = False
+        unfold(widget, "navigate")
         desktop.process(LOOKED_S)
-        ui.navigateStep.collapsed = False
+        unfold(widget, "navigate")
         click(ui.layoutNavigationButton)
         assert desktop.layout_manager.layout == NAVIGATION_LAYOUT
         click(ui.layoutReviewButton)
@@ -170,7 +170,7 @@ def test_layouts_sound_and_the_word_for_the_liver_sensor(desktop, widget, scenar
         click(ui.navigateButton)
         assert desktop.process(60.0, until=lambda: flow.navigating.shown.reading.tone_interval_s is not None)
         desktop.process(LOOKED_S)
-        ui.navigateStep.collapsed = False
+        unfold(widget, "navigate")
         assert beeps == [] and not ui.confirmRow.visible
         click(ui.soundCheck)
         assert widget._parameters.sound
@@ -189,7 +189,7 @@ def test_layouts_sound_and_the_word_for_the_liver_sensor(desktop, widget, scenar
         assert distrust_reason(desktop.scene) is None and flow.navigating.watch.confirmations == ["Dr. Maier saw it in place"]
         desktop.process(LOOKED_S)
         assert not ui.confirmRow.visible and "Maier" not in flow.log.text()
-        ui.navigateStep.collapsed = False
+        unfold(widget, "navigate")
         click(ui.soundCheck)
         assert not widget._parameters.sound
         quiet = len(beeps)

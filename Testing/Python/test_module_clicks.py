@@ -135,12 +135,12 @@ def test_leaving_the_place_mode_too_early_is_said_and_leaves_no_half_box(desktop
 
 @pytest.mark.parametrize("by", ["button", "key"])
 def test_cancel_while_placing_brings_the_box_of_before_back(desktop, widget, by):
-    from host import click, press
+    from host import click, press, unfold
 
     ui, flow = widget.ui, widget.logic.flow
     click(ui.middleBoxButton)
     before = flow.boxing.box
-    ui.boxStep.collapsed = False
+    unfold(widget, "box")
     click(ui.clickBoxButton)
     click_view(desktop, -12, -13, -14)
     desktop.process(LOOKED_S)
@@ -157,14 +157,14 @@ def test_cancel_while_placing_brings_the_box_of_before_back(desktop, widget, by)
 
 
 def test_another_volume_another_module_or_a_box_put_otherwise_ends_placing(desktop, widget):
-    from host import click
+    from host import click, unfold
 
     ui, flow = widget.ui, widget.logic.flow
     click(ui.clickBoxButton)
     click_view(desktop, -12, -13, -14)
     click(ui.middleBoxButton)
     assert not placing(desktop) and np.allclose(flow.boxing.box.size, 40.0)
-    ui.boxStep.collapsed = False
+    unfold(widget, "box")
     click(ui.clickBoxButton)
     desktop.select("")
     assert not placing(desktop) and not flow.boxing.placing
@@ -206,7 +206,7 @@ def test_seeds_are_placed_counted_cleared_and_placing_ends_with_growing(desktop,
 
 
 def test_seeds_end_with_the_step_the_button_the_tab_and_the_module(desktop, widget):
-    from host import click
+    from host import click, unfold
 
     ui, flow = widget.ui, widget.logic.flow
     click(ui.middleBoxButton)
@@ -221,7 +221,7 @@ def test_seeds_end_with_the_step_the_button_the_tab_and_the_module(desktop, widg
     for leave in (lambda: click(ui.seedsButton), leave_step, leave_tab, lambda: desktop.select(""), lambda: flow.act("place_box")):
         desktop.select("LiverLesionSeg")
         ui.tabs.setCurrentIndex(0)
-        ui.segmentStep.collapsed = False
+        unfold(widget, "segment")
         click(ui.seedsButton)
         assert placing(desktop)
         leave()

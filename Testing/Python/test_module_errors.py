@@ -117,12 +117,12 @@ def test_a_killed_worker_and_a_broken_model_have_details_behind_the_button(deskt
 
 
 def test_a_defect_behind_a_button_is_one_sentence_and_its_traceback_is_in_the_log(desktop, widget, tmp_path, monkeypatch, caplog):
-    from host import click
+    from host import click, unfold
 
     flow, ui = with_a_box(widget), widget.ui
     desktop.process(0.4)
     monkeypatch.setattr(flow.boxing, "place_in_middle", lambda: {}["nothing"])
-    ui.boxStep.collapsed = False
+    unfold(widget, "box")
     click(ui.middleBoxButton)
     assert "A defect of this software (KeyError: 'nothing')" in ui.problemLabel.text and "report it" in ui.problemLabel.text
     assert "Traceback" in caplog.text  # Slicer's own log has it, too

@@ -131,7 +131,7 @@ def test_reload_while_everything_runs_leaves_nothing(desktop, scenario, tmp_path
 
 @pytest.mark.slow
 def test_the_network_the_slider_and_the_tuned_value(desktop, scenario, tmp_path):
-    from host import click
+    from host import click, unfold
 
     widget = opened(desktop, scenario, tmp_path / "sweeps")
     ui, flow = widget.ui, widget.logic.flow
@@ -154,7 +154,7 @@ def test_the_network_the_slider_and_the_tuned_value(desktop, scenario, tmp_path)
         assert flow.nodes.current().surface.GetPolyData().GetNumberOfPoints() != points
     desktop.process(0.5)
     assert ui.tunedButton.enabled
-    ui.segmentStep.collapsed = False
+    unfold(widget, "segment")
     desktop.process(0.1)
     click(ui.tunedButton)
     assert desktop.process(PATIENCE_S, until=lambda: abs(flow.segmenting.result.value - result.tuned.value) < 1e-6)

@@ -17,6 +17,16 @@ def click(widget: QtWidgets.QWidget) -> None:
     QtWidgets.QApplication.processEvents()
 
 
+def unfold(module: Any, step: str) -> None:
+    """Open a step of the module's panel as a hand does.
+
+    The panel is brought up to date first, since it opens the next step by itself when the work has moved on, and would close this one.
+    """
+    module.surgery.refresh()
+    getattr(module.ui, f"{step}Step").collapsed = False
+    QtWidgets.QApplication.processEvents()
+
+
 def _target(widget: QtWidgets.QWidget) -> QtCore.QPoint:
     if isinstance(widget, (QtWidgets.QCheckBox, QtWidgets.QRadioButton)):
         return QtCore.QPoint(8, widget.height // 2)
