@@ -142,7 +142,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         put_icons(self.ui, self.resourcePath)
         self.surgery = SurgeryPanel(self.ui, flow)
         self.panels = [self.surgery, ResearchPanel(self.ui, flow, study), SetupPanel(self.ui, flow, study)]
-        flow.connection = self.surgery.connectLink
+        flow.connection = self.surgery.connecting.connect
         for name, widget in PATHS.items():
             getattr(self.ui, widget).connect("currentPathChanged(QString)", lambda path, name=name: self.onPath(name, path))
         scene = slicer.mrmlScene
@@ -198,7 +198,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameters.disconnectGui(self._tag)
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
         self._parameters, self._tag = parameters, None
-        for panel in self.panels:
+        for panel in (*self.panels, self.surgery.connecting):
             panel.parameters = parameters
         if parameters is not None:
             self._tag = parameters.connectGui(self.ui)

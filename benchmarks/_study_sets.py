@@ -40,6 +40,7 @@ SETS = (
     StudySet("low_gain", 5, 808, "test", PhantomSettings(gain_db=-9.0)),
     StudySet("gas", 5, 909, "test", PhantomSettings(gas_bubbles=1.0)),
     StudySet("two_lesions", 5, 1010, "test", PhantomSettings(other_lesions=1)),
+    StudySet("neighbours", 8, 3131, "test", PhantomSettings(neighbours=1, lesion_ml=(0.5, 8.0))),
     StudySet("background_train", 16, 1111, "train", background=(0.0, 0.6)),
     StudySet("background_validation", 4, 1212, "validation", background=(0.0, 0.6)),
     StudySet("background_test", 10, 1313, "test", background=(0.6, 1.0)),

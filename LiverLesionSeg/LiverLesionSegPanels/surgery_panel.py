@@ -11,28 +11,15 @@ from slicer.i18n import tr as _
 from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
-from .texts import COLORS, SYMBOLS, TINTS, action_texts, lesion_text, sentence, state_words, step_titles, tool_line, tool_words
+from .connect_part import ConnectPart
+from .labels import set_label, set_text
+from .texts import COLORS, SYMBOLS, TINTS, action_texts, lesion_text, sentence, state_words, step_titles, tool_words
 from .views import Views
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
 
 
 TINTED = "QLabel {{ background: {paper}; color: #14181e; border-radius: 4px; padding: 6px; }}"
-
-
-def set_label(label: Any, text: str) -> None:
-    """An empty label takes no room; it is not hidden, since a collapsed step hides and shows its own."""
-    if label.text != text:
-        label.setText(text)
-    height = 16777215 if text else 0
-    if label.maximumHeight != height:
-        label.setMaximumHeight(height)
-
-
-def set_text(widget: Any, text: str) -> None:
-    """Without a repaint where nothing is new."""
-    if widget.text != text:
-        widget.setText(text)
 
 
 class SurgeryPanel:
@@ -44,12 +31,11 @@ class SurgeryPanel:
         self.cancellable = False
         self._action = ""
         self._open = ""
-        self._known: tuple[Any, ...] = ()
         self._result: Any = None
         self._proposals: Any = None
         self._styles: dict[int, str] = {}
         self._beep_at = 0.0
-        self.views = Views(flow)
+        self.views, self.connecting = Views(flow), ConnectPart(ui, flow)
         self._connect()
 
     def _connect(self) -> None:
@@ -89,7 +75,6 @@ class SurgeryPanel:
         ui.automaticCheck.connect("toggled(bool)", self.onAutomatic)
         ui.referenceCheck.connect("toggled(bool)", self.onReference)
         ui.proposalCombo.connect("currentIndexChanged(int)", self.onProposal)
-        ui.toolCombo.connect("currentIndexChanged(int)", self.onTool)
 
     def clicked(self, action: Any) -> None:
         """Do what a button or a key stands for, and show what came of it. What nobody expected is said and written down, too."""
@@ -121,15 +106,6 @@ class SurgeryPanel:
             self.flow.act("stop_sweep")
         else:
             self.flow.do(lambda: self.flow.sweeps.start(self.ui.sweepNameEdit.text), "start_sweep")
-
-    def connectLink(self) -> None:
-        """What the flow does for "connect": our receiver, and Slicer's connector where it is wanted."""
-        from LiverLesionSegLib.host import connector
-
-        p = self.parameters
-        self.flow.link.connect(p.host, p.port, p.configPath, image=p.imageDevice.strip())
-        if p.connector:
-            connector.connect(slicer.mrmlScene, p.host, p.port)
 
     def loadSweep(self, path: str) -> None:
         self.flow.do(lambda: self.flow.sweeps.load(path, self.parameters.configPath), "load")
@@ -174,12 +150,6 @@ class SurgeryPanel:
     def onProposal(self, index: int) -> None:
         if index >= 0 and index != self.flow.proposing.chosen:
             self.flow.proposing.choose(index)
-
-    def onTool(self, index: int) -> None:
-        tool = self.ui.toolCombo.currentText
-        self.flow.navigating.tool = tool
-        if tool and self.parameters is not None and self.parameters.tool != tool:
-            self.parameters.tool = tool
 
     def onEdit(self, on: bool) -> None:
         """Open or close the segment editor in the panel."""
@@ -239,7 +209,7 @@ class SurgeryPanel:
                 getattr(ui, f"{step}Step").collapsed = step != name
         if flow.seeding.placing and (ui.segmentStep.collapsed or ui.tabs.currentIndex != 0):
             flow.seeding.stop()  # whoever has left the step would put seeds unawares
-        self._show_connect(states)
+        self.connecting.refresh()
         self._show_sweeps()
         self.views.follow()
         self._show_proposals()
@@ -267,28 +237,6 @@ class SurgeryPanel:
         ui.progressBar.setMaximum(100 if fraction is not None else 0)
         ui.progressBar.setValue(round(100 * (fraction or 0.0)))
         self.showProblem(state, any(each.causes for each in states.values()))
-
-    def _show_connect(self, states: Any) -> None:
-        ui, link = self.ui, self.flow.link
-        connected = link.session is not None
-        ui.connectButton.enabled, ui.disconnectButton.enabled = not connected, connected and not self.flow.sweeps.recording
-        readings = link.readings()
-        lines = [tool_line(name, reading, self._tip_text(name)) for name, reading in readings.items()]
-        set_text(ui.toolsLabel, "<br>".join(lines) if lines else _("No tool yet."))
-        instruments = link.tools.instruments() if link.tools is not None else ()
-        if connected and instruments != self._known:
-            self._known = instruments
-            chosen = self.parameters.tool if self.parameters is not None else ""
-            ui.toolCombo.clear()
-            ui.toolCombo.addItems(list(instruments))
-            if chosen in instruments:
-                ui.toolCombo.setCurrentText(chosen)
-            self.flow.navigating.tool = ui.toolCombo.currentText
-
-    def _tip_text(self, name: str) -> str:
-        tools = self.flow.link.tools
-        tip = tools.tip(name) if tools is not None else None
-        return "" if tip is None else _(" ({source})").format(source=tip.source)
 
     def _show_sweeps(self) -> None:
         ui, sweeps = self.ui, self.flow.sweeps

@@ -52,8 +52,8 @@ class AssemblyCounters:
     images: IMAGE messages; frames: given out; waiting: held back for their poses. images_without_poses: frames in which no pose is OK;
     poses_without_images: times at which poses came but no image. dropped: reason -> messages that are in no frame. noted: reason -> how often
     something was odd but kept. poses_ok, poses_not_ok: transform -> frames. mode: equal, interpolate or undecided, and mode_reason why. image: the
-    device whose images are taken. image_clock, pose_clock: header clock against arrival; stream_offset_s: to be added to the poses' header times to
-    get the images'. notes: one sentence for each kind of oddity.
+    device whose images are taken; image_devices: all that have sent some, in order of coming. image_clock, pose_clock: header clock against arrival;
+    stream_offset_s: to be added to the poses' header times to get the images'. notes: one sentence for each kind of oddity.
     """
 
     images: int = 0
@@ -68,6 +68,7 @@ class AssemblyCounters:
     mode: str = "undecided"
     mode_reason: str = ""
     image: str | None = None
+    image_devices: tuple[str, ...] = ()
     image_clock: ClockReport | None = None
     pose_clock: ClockReport | None = None
     stream_offset_s: float | None = None
@@ -84,6 +85,7 @@ class Tally:
         self.poses_not_ok: Counter[str] = Counter()
         self.images = self.frames = self.images_without_poses = self.poses_without_images = 0
         self.names: dict[str, None] = {}
+        self.image_devices: dict[str, None] = {}
         self._rigid_tolerance = rigid_tolerance
         self._most_names = most_names
 
@@ -95,6 +97,12 @@ class Tally:
                 return False
             self.names[name] = None
         return True
+
+    def image_of(self, device: str) -> None:
+        """Count an IMAGE message, and note who sent it, unless there are too many already."""
+        self.images += 1
+        if len(self.image_devices) < self._most_names:
+            self.image_devices[device] = None
 
     def merged(self, first: Pose | None, second: Pose) -> Pose:
         """One pose of two that a frame has of the same name: valid when both are, and when they agree to 0.001 (mm, and of a rotation's entries)."""

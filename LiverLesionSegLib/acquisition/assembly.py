@@ -173,6 +173,7 @@ class FrameAssembler:
             mode="undecided" if engine is None else "equal" if isinstance(engine, EqualTimes) else "interpolate",
             mode_reason=self._reason,
             image=self._image,
+            image_devices=tuple(tally.image_devices),
             image_clock=image_clock,
             pose_clock=pose_clock,
             stream_offset_s=offset,
@@ -204,7 +205,7 @@ class FrameAssembler:
         return [pose for pose in poses if self._tally.knows(pose.name)]
 
     def _picture(self, message: ImageMessage) -> Picture | None:
-        self._tally.images += 1
+        self._tally.image_of(message.device)
         wanted = self._image or self._settings.image
         if wanted and wanted not in (message.device, message.device.rpartition("_")[0]):
             self._tally.dropped["other image stream"] += 1

@@ -179,6 +179,11 @@ class Link:
         tools, now = self.tools, time.monotonic()
         return {} if tools is None else {name: tools.reading(name, now) for name in tools.names}
 
+    def image_devices(self) -> list[str]:
+        """Names of the devices that send images, in order of coming."""
+        status = self.status()
+        return [] if status is None else list(status.assembly.image_devices)
+
     def not_tracked(self) -> list[str]:
         """Names of the tools whose position cannot be believed now."""
         return [name for name, reading in self.readings().items() if reading.state not in (OK, UNKNOWN_TIP)]

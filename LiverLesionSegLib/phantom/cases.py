@@ -14,7 +14,7 @@ from ..progress import IsCancelled, Progress, report, stop_if_cancelled
 from ..segmentation.boxes import hand_drawn_box
 from ..types import Box, Calibration, FloatArray, Grid, Mask, Sweep
 from .imaging import Imager
-from .layout import draw_sweep, place_lesion, place_others, swept_region, truth_grid
+from .layout import draw_sweep, place_lesion, place_neighbours, place_others, swept_region, truth_grid
 from .lesion import Lesion, draw_echogenicity, draw_volume_ml
 from .motion import Motion, random_pose, rotation, track, translation
 from .probe import as_set_up, calibration, image_geometry, probe_of
@@ -77,7 +77,7 @@ def draw_seeds(rng: np.random.Generator, lesion: Lesion, count: int = 3) -> Floa
 
 
 def simulate_case(seed: int, settings: PhantomSettings, *, progress: Progress | None = None, cancelled: IsCancelled | None = None) -> PhantomCase:
-    """A simulated liver with one lesion and a tracked sweep of it. The same seed and settings give the same bytes.
+    """A simulated liver with one lesion, or with neighbours, and a tracked sweep of it. The same seed and settings give the same bytes.
 
     Raises Cancelled when the caller wants to stop.
     """
@@ -90,13 +90,13 @@ def simulate_case(seed: int, settings: PhantomSettings, *, progress: Progress | 
     volume_ml = draw_volume_ml(rng, settings)
     steatosis = float(rng.beta(1.2, 4.0)) if settings.steatosis is None else settings.steatosis
     lesion = place_lesion(rng, settings, fan, volume_ml, echogenicity)
-    lesions = () if echogenicity == "none" else (lesion,)
     others = place_others(rng, settings, fan, lesion)
+    lesions = () if echogenicity == "none" else (lesion, *place_neighbours(rng, settings, fan, lesion, others))
     poses = draw_sweep(rngs[_MOTION], settings, fan, lesion)
     geometry = image_geometry(probe, settings.image_size)
     stop_if_cancelled(cancelled)
     low, high = swept_region(probe, poses)
-    tissue, found = make_tissue(rngs[_TISSUE], probe, low, high, [*lesions, *others], settings, steatosis)
+    tissue, found = make_tissue(rngs[_TISSUE], probe, low, high, [*lesions, *others], settings, steatosis, whole=len(lesions))
     rng = rngs[_SCANNER]
     gain = float(rng.normal(0, 2.0)) if settings.gain_db is None else settings.gain_db
     imager = Imager(probe, geometry, tissue, settings.detail, gain, rng)

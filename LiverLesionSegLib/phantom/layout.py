@@ -40,6 +40,27 @@ def place_others(rng: np.random.Generator, settings: PhantomSettings, probe: Pro
     return others
 
 
+def place_neighbours(rng: np.random.Generator, settings: PhantomSettings, probe: Probe, lesion: Lesion, others: list[Lesion]) -> list[Lesion]:
+    """`settings.neighbours` lesions of at most 4 mL, 2 to 5 mm beside the first, so that frames show both; fewer where there is no room."""
+    found: list[Lesion] = []
+    for _ in range(settings.neighbours):
+        near = make_lesion(rng, settings, min(draw_volume_ml(rng, settings), 4.0), str(rng.choice(["hypo", "hyper", "mixed"])), np.zeros(3))
+        reach = near.reach_mm
+        for _attempt in range(100):
+            angle = rng.uniform(0, 2 * np.pi)
+            way = np.array([np.cos(angle), np.sin(angle), 0.0])
+            # Half sizes of boxes: between the boxes' ellipsoids along `way` there is the gap, so irregular lesions come a little nearer or further.
+            apart = sum(1 / float(np.linalg.norm(way[:2] / each[:2])) for each in (lesion.reach_mm, reach)) + float(rng.uniform(2.0, 5.0))
+            centre = lesion.centre + apart * way + np.array([0.0, 0.0, rng.uniform(-2, 2)])
+            side = (centre[1] + probe.radius_mm) * np.sin(np.deg2rad(probe.half_angle_deg)) - reach[0]
+            in_view = probe.body_wall_mm[1] + reach[1] < centre[1] < 0.9 * min(probe.depth_mm, 130.0) - reach[1] and abs(centre[0]) < side
+            apart_from = [*found, *others]
+            if in_view and all(np.linalg.norm(centre - each.centre) > reach.max() + each.reach_mm.max() + 2.0 for each in apart_from):
+                found.append(near.moved(centre))
+                break
+    return found
+
+
 def draw_sweep(rng: np.random.Generator, settings: PhantomSettings, probe: Probe, lesion: Lesion) -> FloatArray:
     """(N, 4, 4) Fan to Anatomy of a sweep that goes beyond the lesion on both sides."""
     count = settings.frames if settings.frames is not None else int(rng.integers(settings.frame_range[0], settings.frame_range[1] + 1))

@@ -30,6 +30,8 @@ class PhantomSettings:
     variation: how much the scanner's set-up differs from case to case: 0 not at all, 1 as between good scanners and operators.
     depth_mm, half_angle_deg, frequency_mhz: another fan or band than the preset's, or None.
     other_lesions: how many more lesions lie in the sweep; truth and box are the first one's.
+    neighbours: how many more lesions lie a few mm beside the first, in the same frames; truth, box and volume are
+        of all of these together. Simulated livers only, as other_lesions.
     sweep_coverage_mm: (least, most) that the sweep goes beyond the lesion on either side.
     truth_spacing_mm: voxel of the truth label map.
     background_grey_power: in a recorded background, grey level goes as this power of the echo's amplitude.
@@ -57,6 +59,7 @@ class PhantomSettings:
     half_angle_deg: float | None = None
     frequency_mhz: float | None = None
     other_lesions: int = 0
+    neighbours: int = 0
     sweep_coverage_mm: tuple[float, float] = (3.0, 12.0)
     truth_spacing_mm: float = 0.5
     background_grey_power: float = 0.7
@@ -83,6 +86,7 @@ class PhantomSettings:
             ("frequency_mhz", 1, 20),
             ("variation", 0, 2),
             ("other_lesions", 0, 5),
+            ("neighbours", 0, 3),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -80,9 +80,20 @@ def _trees(rng: np.random.Generator, low: FloatArray, high: FloatArray, probe: P
 
 
 def make_tissue(
-    rng: np.random.Generator, probe: Probe, low: FloatArray, high: FloatArray, lesions: list[Lesion], settings: PhantomSettings, steatosis: float
+    rng: np.random.Generator,
+    probe: Probe,
+    low: FloatArray,
+    high: FloatArray,
+    lesions: list[Lesion],
+    settings: PhantomSettings,
+    steatosis: float,
+    *,
+    whole: int = 1,
 ) -> tuple[Tissue, dict[str, float]]:
-    """A liver in the box `low`..`high` (x, y, z Anatomy mm) with all that surrounds `lesions`, drawn from `rng`, and notes of what was drawn."""
+    """A liver in the box `low`..`high` (x, y, z Anatomy mm) with all that surrounds `lesions`, drawn from `rng`, and notes of what was drawn.
+
+    whole: so many of the lesions, the first ones, lie in the liver with nothing cut off by diaphragm or ligament.
+    """
     voxel = np.asarray(probe.voxel_mm) / settings.detail
     shape = _shape(low, high, voxel)
     spacing = (float(voxel[2]), float(voxel[1]), float(voxel[0]))
@@ -93,7 +104,7 @@ def make_tissue(
     attenuation = np.full(shape, LIVER_ATTENUATION_DB_CM_MHZ + 0.25 * steatosis, dtype=np.float32)
     fields = Fields(decibel, attenuation, np.zeros((3, *shape), dtype=np.float16), np.asarray(low, dtype=np.float64), voxel)
     _add_vessels(fields, _trees(rng, low, high, probe))
-    keep = (lesions[0].centre, float(lesions[0].reach_mm.max())) if lesions else None
+    keep = _ball_about(lesions[: max(whole, 1)]) if lesions else None
     notes: dict[str, float] = {}
     if rng.random() < (1.0 if probe.body_wall_mm[1] > 0 else 0.35):
         add_diaphragm(rng, fields, probe, keep)
@@ -108,6 +119,12 @@ def make_tissue(
     scatter = _white(rng, shape)
     scatter *= np.exp(decibel * np.float32(np.log(10) / 20))
     return Tissue(scatter, attenuation, fields.specular, fields.origin, voxel), notes
+
+
+def _ball_about(lesions: list[Lesion]) -> tuple[FloatArray, float]:
+    """A ball about the first lesion's centre that holds them all: centre and radius, mm."""
+    centre = lesions[0].centre
+    return centre, max(float(np.linalg.norm(each.centre - centre) + each.reach_mm.max()) for each in lesions)
 
 
 def _add_vessels(fields: Fields, trees: list[Tree]) -> None:

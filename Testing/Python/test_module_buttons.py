@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from conftest import PROJECT
@@ -140,6 +141,44 @@ def test_a_recording_of_slicers_sequences_is_loaded_by_its_button(desktop, widge
     click(ui.loadBrowserButton)
     assert desktop.process(PATIENCE_S, until=lambda: flow.sweeps.result is not None), flow.problem
     assert flow.sweeps.result.name == "op_1" and flow.problem is None
+
+
+def test_the_image_device_is_chosen_from_those_that_send(desktop, widget):
+    from host import choose, click, unfold
+    from link_cases import ScriptedServer, image
+
+    from LiverLesionSegLib.acquisition import wire
+
+    def both(link):
+        for number in range(10_000):
+            for device in ("Image_Reference", "Video_Reference"):
+                link.sendall(wire.pack(image(device, number % 200, timestamp=1.7e9 + 0.05 * number)))
+            time.sleep(0.05)
+
+    def offered():
+        return [combo.itemText(n) for n in range(combo.count)]
+
+    def of(device):
+        return flow.link.status(now=True) is not None and flow.link.status(now=True).assembly.image == device
+
+    combo, flow = widget.ui.imageDeviceCombo, widget.logic.flow
+    assert offered() == ["the first that sends images"]
+    with ScriptedServer(both) as server:
+        widget.ui.portSpin.setValue(server.port)
+        click(widget.ui.nextButton)
+        assert desktop.process(PATIENCE_S, until=lambda: len(offered()) == 3)
+        assert offered()[1:] == ["Image_Reference", "Video_Reference"] and combo.currentIndex == 0 and of("Image_Reference")
+        unfold(widget, "connect")
+        choose(combo, "Video_Reference")
+        assert widget._parameters.imageDevice == "Video_Reference"
+        assert desktop.process(PATIENCE_S, until=lambda: of("Video_Reference"))
+        assert desktop.process(PATIENCE_S, until=lambda: len(offered()) == 3) and combo.currentText == "Video_Reference"
+        flow.act("disconnect")
+        desktop.process(LOOKED_S)
+        assert combo.currentText == "Video_Reference" and len(offered()) == 3  # for the next connection
+        unfold(widget, "connect")
+        choose(combo, "the first that sends images")
+        assert widget._parameters.imageDevice == "" and flow.link.session is None
 
 
 @pytest.mark.slow

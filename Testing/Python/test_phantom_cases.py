@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from LiverLesionSegLib.errors import PhantomError
 from LiverLesionSegLib.files.boxes import read_box
@@ -55,6 +57,20 @@ def test_lesion_lies_in_what_was_swept(small_case: PhantomCase) -> None:
         nearest = np.where(inside, np.minimum(nearest, np.abs(local[:, 2]) * pixel), nearest)
     assert np.percentile(nearest, 99) < 3.0
     assert np.median(nearest) < 1.0
+
+
+def test_neighbours_lie_beside_the_first_and_belong_to_the_truth(small_case: PhantomCase) -> None:
+    case = simulate_case(11, replace(SMALL, neighbours=1))
+    first, second = case.lesions
+    assert np.allclose(first.centre, small_case.lesions[0].centre)  # the same liver, with one more in it
+    assert abs(second.centre[2] - first.centre[2]) <= 2.0
+    labels, count = ndimage.label(case.truth.array)
+    assert count == 2 and case.lesion_ml > small_case.lesion_ml
+    steps = ndimage.distance_transform_edt(labels != 1, sampling=case.truth.grid.spacing_mm[::-1])
+    assert 1.0 <= steps[labels == 2].min() <= 8.0
+    assert inside_box(case.box, ras_from_kji(case.truth.grid, np.argwhere(case.truth.array))).mean() > 0.95
+    frames = [np.unique(labels[k]) for k in range(labels.shape[0])]
+    assert any({1, 2} <= set(values) for values in frames)
 
 
 def test_box_and_seeds_belong_to_the_lesion(small_case: PhantomCase) -> None:
