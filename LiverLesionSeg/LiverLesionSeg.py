@@ -130,6 +130,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from LiverLesionSegPanels.research_panel import ResearchPanel
         from LiverLesionSegPanels.setup_panel import SetupPanel
         from LiverLesionSegPanels.surgery_panel import SurgeryPanel
+        from LiverLesionSegPanels.widgets import on
 
         self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/LiverLesionSeg.ui"))
         self.layout.addWidget(self.uiWidget)
@@ -144,7 +145,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panels = [self.surgery, ResearchPanel(self.ui, flow, study), SetupPanel(self.ui, flow, study)]
         flow.connection = self.surgery.connecting.connect
         for name, widget in PATHS.items():
-            getattr(self.ui, widget).connect("currentPathChanged(QString)", lambda path, name=name: self.onPath(name, path))
+            on(flow, getattr(self.ui, widget), "currentPathChanged(QString)", lambda path, name=name: self.onPath(name, path))
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)

@@ -7,8 +7,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .labels import set_text
 from .texts import tool_line
+from .widgets import on, set_text
 
 
 class ConnectPart:
@@ -19,8 +19,8 @@ class ConnectPart:
         self.parameters: Any = None
         self._instruments: tuple[str, ...] = ()
         self._devices: list[str] = []
-        ui.toolCombo.connect("currentIndexChanged(int)", self.onTool)
-        ui.imageDeviceCombo.connect("currentIndexChanged(int)", self.onImages)
+        on(flow, ui.toolCombo, "currentIndexChanged(int)", self.onTool)
+        on(flow, ui.imageDeviceCombo, "currentIndexChanged(int)", self.onImages)
 
     def connect(self) -> None:
         """What the flow does for "connect": our receiver, and Slicer's connector where it is wanted."""

@@ -8,8 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .surgery_panel import set_text
 from .texts import sentence
+from .widgets import on, set_text
 
 
 class ResearchPanel:
@@ -19,11 +19,11 @@ class ResearchPanel:
         self.ui, self.flow, self.study = ui, flow, study
         self.parameters: Any = None
         self._shown: Any = None
-        ui.loadModelButton.connect("clicked()", self.loadModel)
-        ui.evaluateButton.connect("clicked()", self.evaluate)
-        ui.cancelStudyButton.connect("clicked()", self.study.cancel)
-        ui.exportButton.connect("clicked()", self.export)
-        ui.reportButton.connect("clicked()", self.openReport)
+        on(self.flow, ui.loadModelButton, "clicked()", self.loadModel)
+        on(self.flow, ui.evaluateButton, "clicked()", self.evaluate)
+        on(self.flow, ui.cancelStudyButton, "clicked()", self.study.cancel)
+        on(self.flow, ui.exportButton, "clicked()", self.export)
+        on(self.flow, ui.reportButton, "clicked()", self.openReport)
         ui.resultTable.setColumnCount(2)
         ui.resultTable.setHorizontalHeaderLabels([_("Method"), _("Median Dice")])
 

@@ -13,8 +13,8 @@ from LiverLesionSegLib.host import packages
 from LiverLesionSegLib.navigation.tools import tip_from_pivot
 from LiverLesionSegLib.scene.tools import transform_from_node
 
-from .surgery_panel import set_text
 from .texts import sentence
+from .widgets import on, set_text
 
 
 class SetupPanel:
@@ -25,14 +25,14 @@ class SetupPanel:
         self.parameters: Any = None
         self._shown: Any = None
         self._filled = self._played = True
-        ui.newPatientButton.connect("clicked()", self.newPatient)
-        ui.installButton.connect("clicked()", self.install)
-        ui.doctorButton.connect("clicked()", lambda: flow.do(lambda: study.doctor(ui.deviceCombo.currentText), "doctor"))
-        ui.pivotButton.connect("clicked()", self.openPivot)
-        ui.takeTipButton.connect("clicked()", lambda: flow.do(self.takeTip, "tip"))
-        ui.sampleButton.connect("clicked()", self.makeSample)
-        ui.playButton.connect("clicked()", self.playSample)
-        ui.saveLogButton.connect("clicked()", self.saveLog)
+        on(flow, ui.newPatientButton, "clicked()", self.newPatient)
+        on(flow, ui.installButton, "clicked()", self.install)
+        on(flow, ui.doctorButton, "clicked()", lambda: flow.do(lambda: study.doctor(ui.deviceCombo.currentText), "doctor"))
+        on(flow, ui.pivotButton, "clicked()", self.openPivot)
+        on(flow, ui.takeTipButton, "clicked()", lambda: flow.do(self.takeTip, "tip"))
+        on(flow, ui.sampleButton, "clicked()", self.makeSample)
+        on(flow, ui.playButton, "clicked()", self.playSample)
+        on(flow, ui.saveLogButton, "clicked()", self.saveLog)
 
     def newPatient(self) -> None:
         """The one whose name was typed. Everything of the patient before leaves the scene, after a question."""

@@ -12,9 +12,9 @@ from LiverLesionSegLib.host.flow import STEPS
 from LiverLesionSegLib.host.state import DONE
 
 from .connect_part import ConnectPart
-from .labels import set_label, set_text
 from .texts import COLORS, SYMBOLS, TINTS, action_texts, lesion_text, sentence, state_words, step_titles, tool_words
 from .views import Views
+from .widgets import on, set_label, set_text
 
 DISTANCE_STYLE = "font-size: {size}px; font-weight: bold; color: {ink}; background: {paper}; border-radius: 6px;"
 
@@ -68,13 +68,13 @@ class SurgeryPanel:
         }
         for button, action in clicks.items():
             button.connect("clicked()", lambda action=action: self.clicked(action))
-        ui.editButton.connect("toggled(bool)", self.onEdit)
-        ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
-        ui.boxSizeSlider.connect("valueChanged(double)", self.onBoxSize)
-        ui.marginSlider.connect("valueChanged(double)", lambda value: flow.navigating.set_margin(value))
-        ui.automaticCheck.connect("toggled(bool)", self.onAutomatic)
-        ui.referenceCheck.connect("toggled(bool)", self.onReference)
-        ui.proposalCombo.connect("currentIndexChanged(int)", self.onProposal)
+        on(flow, ui.editButton, "toggled(bool)", self.onEdit)
+        on(flow, ui.thresholdSlider, "valueChanged(double)", self.onThreshold)
+        on(flow, ui.boxSizeSlider, "valueChanged(double)", self.onBoxSize)
+        on(flow, ui.marginSlider, "valueChanged(double)", lambda value: flow.navigating.set_margin(value))
+        on(flow, ui.automaticCheck, "toggled(bool)", self.onAutomatic)
+        on(flow, ui.referenceCheck, "toggled(bool)", self.onReference)
+        on(flow, ui.proposalCombo, "currentIndexChanged(int)", self.onProposal)
 
     def clicked(self, action: Any) -> None:
         """Do what a button or a key stands for, and show what came of it. What nobody expected is said and written down, too."""

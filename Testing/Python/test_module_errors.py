@@ -116,6 +116,7 @@ def test_a_killed_worker_and_a_broken_model_have_details_behind_the_button(deskt
     assert "4  Segment: ModelError" in behind and sentence == ui.headline.text
 
 
+@pytest.mark.defects
 def test_a_defect_behind_a_button_is_one_sentence_and_its_traceback_is_in_the_log(desktop, widget, tmp_path, monkeypatch, caplog):
     from host import click, unfold
 
@@ -136,6 +137,23 @@ def test_a_defect_behind_a_button_is_one_sentence_and_its_traceback_is_in_the_lo
     assert flow.problem is None
 
 
+@pytest.mark.defects
+@pytest.mark.parametrize(
+    ("break_it", "use"),
+    [
+        (lambda w, m: m.setattr(w.logic.flow.navigating, "set_margin", lambda mm: 1 / 0), lambda ui: setattr(ui.marginSlider, "value", 17.0)),
+        (lambda w, m: m.setattr(w.logic.study, "doctor", lambda device: 1 / 0), lambda ui: ui.doctorButton.click()),
+    ],
+)  # fmt: skip
+def test_a_defect_behind_any_widget_is_said_and_logged(desktop, widget, monkeypatch, break_it, use):
+    break_it(widget, monkeypatch)
+    use(widget.ui)
+    desktop.process(0.4)
+    assert "A defect of this software (ZeroDivisionError" in widget.ui.problemLabel.text and widget.ui.problemRow.visible
+    assert "Traceback (most recent call last)" in widget.logic.flow.log.text()
+
+
+@pytest.mark.defects
 @pytest.mark.parametrize("where", ["tick", "panel"])
 def test_a_defect_of_every_turn_is_said_and_takes_the_log_once(desktop, widget, monkeypatch, where):
     flow, ui = widget.logic.flow, widget.ui
