@@ -295,7 +295,7 @@ class LiverLesionSegLogic(ScriptedLoadableModuleLogic):
         from LiverLesionSegLib.host import Flow, Study
 
         self.flow = Flow(slicer.mrmlScene)
-        self.study = Study(self.flow.log)
+        self.study = Study(self.flow.log, complain=self.flow.complain)
 
     @staticmethod
     def defaultFolder():

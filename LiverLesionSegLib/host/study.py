@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from .state import ATTENTION, DONE, READY, RUNNING, StepState, failed, step
 
 
 class Study:
-    """One run at a time. Nothing waits but `close`."""
+    """One run at a time. Nothing waits but `close`. complain: told (sentence, kind, error) of a run that failed; without it the log alone has it."""
 
-    def __init__(self, log: Log, python: str | None = None) -> None:
-        self._log, self._python = log, python
+    def __init__(self, log: Log, python: str | None = None, *, complain: Callable[[str, str, Exception], None] | None = None) -> None:
+        self._log, self._python, self._complain = log, python, complain
         self._worker: Worker | None = None
         self._job: Job | None = None
         self._command: CommandRun | None = None
@@ -93,7 +93,11 @@ class Study:
             self._say()
 
     def _say(self) -> None:
-        self._log.add(f"{self._kind}: {self._error or 'done'}", problem=self._error is not None)
+        error = self._error
+        if error is not None and not isinstance(error, Cancelled) and self._complain is not None:
+            self._complain(str(error), self._kind, error)
+        else:
+            self._log.add(f"{self._kind}: {error or 'done'}", problem=error is not None)
 
     def state(self) -> StepState:
         """Where the run stands; `kind` is among the values."""

@@ -137,6 +137,19 @@ def test_a_defect_behind_a_button_is_one_sentence_and_its_traceback_is_in_the_lo
     assert flow.problem is None
 
 
+def test_a_run_of_the_researchers_that_failed_has_details(desktop, widget, tmp_path):
+    study, ui = widget.logic.study, widget.ui
+    cases = tmp_path / "cases.csv"
+    cases.write_text("case,volume\na,missing.nrrd\n", encoding="utf-8")
+    ui.casesPath.currentPath, ui.exportPath.currentPath = str(cases), str(tmp_path / "Dataset001_mine")
+    ui.exportButton.click()
+    assert desktop.process(PATIENCE_S, until=lambda: not study.running)
+    desktop.process(0.4)
+    assert ui.problemRow.visible and str(cases) in ui.problemLabel.text
+    sentence, behind = details(desktop, widget)
+    assert sentence == ui.problemLabel.text and behind.startswith("export")
+
+
 @pytest.mark.defects
 @pytest.mark.parametrize(
     ("break_it", "use"),
