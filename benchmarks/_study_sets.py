@@ -35,6 +35,7 @@ SETS = (
     StudySet("prospective", 5, 404, "test", OTHER_SCANNER),
     StudySet("no_lesion", 10, 505, "test", PhantomSettings(echogenicity="none")),
     StudySet("no_lesion_fresh", 30, 5151, "test", PhantomSettings(echogenicity="none")),
+    StudySet("no_lesion_last", 30, 5252, "test", PhantomSettings(echogenicity="none")),
     StudySet("near_iso", 5, 606, "test", PhantomSettings(echogenicity="iso")),
     StudySet("transcutaneous", 5, 707, "test", PhantomSettings(probe="transcutaneous")),
     StudySet("low_gain", 5, 808, "test", PhantomSettings(gain_db=-9.0)),

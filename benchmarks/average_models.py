@@ -20,8 +20,8 @@ from LiverLesionSegLib.training import results_folder
 
 def average(start: Path, trained: Path, output: Path, share: float) -> None:
     """Writes to `output`, a new folder, TRAINED's results with weights (1 - share) of START and `share` of TRAINED."""
-    first, source = load_model(start), results_folder(trained)
-    second = load_model(source)
+    source = results_folder(trained)
+    first, second = load_model(results_folder(start)), load_model(source)
     if first.configuration.values["architecture"] != second.configuration.values["architecture"]:
         raise InputError(f"{start} and {trained} are different networks; give a model and one that was trained on from it.")
     # Names that share an array go on sharing it, or the bundle would hold every weight several times.

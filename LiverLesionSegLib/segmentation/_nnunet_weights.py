@@ -186,7 +186,7 @@ def read_safetensors(path: Path) -> Weights:
 def write_safetensors(path: Path, weights: Weights) -> None:
     """Writes each shared array once; the other names go into the header as aliases. Raises OutputError when there is no room."""
     import safetensors
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     unique: State = {}
     names: dict[int, str] = {}
@@ -206,7 +206,7 @@ def write_safetensors(path: Path, weights: Weights) -> None:
         "aliases": json.dumps(aliases, sort_keys=True),
     }
     try:
-        save_file(unique, path, metadata=notes)
+        path.write_bytes(save(unique, metadata=notes))  # safetensors' own save_file lets the owner alone read it
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{path.name}: could not be written ({error}); free some space or choose another folder.") from error
 

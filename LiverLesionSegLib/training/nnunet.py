@@ -22,6 +22,7 @@ from ..errors import Cancelled, InputError, ModelError
 from ..files.atomic import output_folder, whole_file
 from ..files.resources import resource
 from ..progress import IsCancelled, Progress, report
+from ._pickles import check_pickles
 from .curve import epochs_done
 from .dataset import SPLITS, dataset_name
 from .trainers import check_trainer
@@ -37,7 +38,7 @@ class TrainSettings:
 
     An epoch is `iterations_per_epoch` batches; a checkpoint to resume from is written every `save_every` epochs.
     workers: processes that load and augment (0: none; the network waits, which on a CPU costs little and spares memory).
-    start_from: a model folder of the same network, whose weights a new training begins with; one that is resumed has its own.
+    start_from: a model folder of the same network, or what `train` wrote, whose weights a new training begins with; one that is resumed has its own.
     """
 
     trainer: str = "LiverLesionSegTrainer"
@@ -156,8 +157,8 @@ def train(
     """Trains, or goes on where a stopped training's last checkpoint stands; returns the results folder.
 
     Raises InputError for an unknown trainer, a data set that was not preprocessed with these plans, a training stopped with other plans that is to be
-    resumed, or a device that is not there; ModelError when nnU-Net fails or a checkpoint would run code; Cancelled, after which the last checkpoint
-    stands.
+    resumed, or a device that is not there; ModelError when nnU-Net fails, or a checkpoint or preprocessed case would run code; Cancelled, after which
+    the last checkpoint stands.
     """
     from ..segmentation._nnunet_network import open_device
     from ..segmentation._nnunet_weights import read_checkpoint
@@ -190,8 +191,10 @@ def train(
     order |= {"threads": settings.threads, "seed": settings.seed, "dataset": dataset, "plans_name": plans_name, "resume": resume}
     order["configuration_name"] = workplace.configuration(dataset, plans_name)
     if settings.start_from is not None and not resume:
-        _check_same_network(settings.start_from, plans_file)
-        order["start_from"] = str(settings.start_from)
+        start = results_folder(settings.start_from)
+        _check_same_network(start, plans_file)
+        order["start_from"] = str(start)
+    check_pickles(workplace.preprocessed / dataset)
     watch = _EpochWatch(settings.epochs, progress)
     _run("train", order, workplace.environment(settings.workers), watch, cancelled)
     if not final.is_file():

@@ -365,6 +365,12 @@ def _check_numbers(run: Path, data: Path) -> None:
     mask = read_masks(found, {image.name: labels.shape})[image.name]
     assert image.name == images.images[-1].name and np.array_equal(mask, probability >= found.threshold)
     assert image.measures["dice"] == pytest.approx(measures_of(Mask(mask, grid), Mask(labels == 1, grid), in_plane=True)[0]["dice"], nan_ok=True)
+    whole = (run / "masks.npz").read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:200] + bytes(100) + whole[300:]):
+        (run / "masks.npz").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"masks\.npz: does not hold the masks of a run"):
+            read_masks(found, {image.name: labels.shape})
+    (run / "masks.npz").write_bytes(whole)
 
 
 @pytest.mark.slow

@@ -83,6 +83,10 @@ def test_a_bundle_has_the_id_of_the_results_it_was_made_from(model: ModelBundle,
     assert [p.name for p in bundle_folder.parent.iterdir()] == ["crlm"]
 
 
+def test_whoever_may_read_the_plans_may_read_the_weights(bundle_folder: Path) -> None:
+    assert (bundle_folder / "weights.safetensors").stat().st_mode == (bundle_folder / "plans.json").stat().st_mode
+
+
 def test_the_id_changes_with_weights_and_with_plans(model: ModelBundle, tmp_path: Path) -> None:
     assert load_model(write_results(tmp_path / "weights", seed=1)).model_id != model.model_id
     plans = tiny_plans()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +89,21 @@ def test_resuming_from_a_pickle_that_would_execute_something_is_refused(tmp_path
     with pytest.raises(ModelError, match="could run code"):
         train(workplace, "Dataset001_x", "P", TrainSettings())
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_preprocessed_case_that_would_execute_something_is_refused(tmp_path: Path) -> None:
+    workplace, _ = _training(tmp_path)
+    place = workplace.preprocessed / "Dataset001_x" / "P_3d_fullres"
+    place.mkdir()
+    properties = {"spacing": [np.float64(1.0)], "class_locations": {1: np.zeros((3, 4), dtype=np.int64)}, "shape": (4, 5, 6)}
+    (place / "a.pkl").write_bytes(pickle.dumps(properties))
+    (place / "b.pkl").write_bytes(pickle.dumps({"spacing": _Canary(tmp_path / "canary")}))
+    with pytest.raises(ModelError, match=r"b\.pkl: could run code"):
+        train(workplace, "Dataset001_x", "P", TrainSettings())
+    assert not (tmp_path / "canary").exists()
+    (place / "b.pkl").write_bytes(pickle.dumps(properties)[:-20])
+    with pytest.raises(ModelError, match=r"b\.pkl: cannot be read"):
+        train(workplace, "Dataset001_x", "P", TrainSettings())
 
 
 def test_a_device_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,11 +99,15 @@ def _as_run(place: Path, record: Mapping[str, Any]) -> NetworkRun:
 
 
 def read_masks(run: NetworkRun, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
-    """Image -> (K, J, I) bool mask of a finished run, of the images that `shapes` names."""
-    with np.load(run.folder / MASKS) as stored:
-        parts = np.split(stored["bits"], np.cumsum(stored["sizes"])[:-1])
-        of = dict(zip(stored["names"].tolist(), parts, strict=True))
-    return {name: np.unpackbits(of[name], count=math.prod(shape)).reshape(shape).astype(bool) for name, shape in shapes.items()}
+    """Image -> (K, J, I) bool mask of a finished run, of the images that `shapes` names. Raises InputError where they are missing or damaged."""
+    path = run.folder / MASKS
+    try:
+        with np.load(path) as stored:
+            parts = np.split(stored["bits"], np.cumsum(stored["sizes"])[:-1])
+            of = dict(zip(stored["names"].tolist(), parts, strict=True))
+        return {name: np.unpackbits(of[name], count=math.prod(shape)).reshape(shape).astype(bool) for name, shape in shapes.items()}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: does not hold the masks of a run ({type(error).__name__}); remove its folder, and it is run again.") from error
 
 
 def _write_model(folder: Path, weights: Any, plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
