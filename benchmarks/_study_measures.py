@@ -70,22 +70,26 @@ def measure(case: Case, predictor: Predictor, threshold: Threshold, other_boxes:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Medians and shares over the cases of a set; NaN where there is nothing to sum up. Cases that were refused count as not found."""
+    """Medians and shares over the cases of a set; NaN where there is nothing to sum up.
+
+    A lesion whose box was refused was not detected; HD95 is of the lesions in which something was marked.
+    """
     lesions = [r for r in results if "ellipsoid" in r]
     empty = [r for r in results if "model" in r and "ellipsoid" not in r]
     median = lambda values: float(np.nanmedian(values)) if len(values) and not np.isnan(values).all() else math.nan  # noqa: E731
     model = [r["model"] for r in lesions]
     dice = np.array([m["dice"] for m in model])
+    refused = sum("refused" in r for r in results)
     baselines = np.array([[r["ellipsoid"]["dice"], r["growing"]["dice"]] for r in lesions]).reshape(-1, 2)
     spreads = [float(np.std(r["dice_of_boxes"])) for r in lesions if len(r["dice_of_boxes"]) > 2]
     return {
         "cases": len(results),
-        "refused": sum("refused" in r for r in results),
+        "refused": refused,
         "dice": median(dice),
         "worst_dice": float(dice.min()) if len(dice) else math.nan,
         "hd95_mm": median([m["hd95_mm"] for m in model]),
         "rvd": median([m["rvd"] for m in model]),
-        "detected": float((dice > DETECTED_DICE).mean()) if len(dice) else math.nan,
+        "detected": float((dice > DETECTED_DICE).sum() / (len(dice) + refused)) if len(dice) else math.nan,
         "box_spread": median(spreads),
         "ellipsoid_dice": median(baselines[:, 0]),
         "growing_dice": median(baselines[:, 1]),

@@ -11,6 +11,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from LiverLesionSegLib.errors import InputError
@@ -28,7 +29,8 @@ def average(start: Path, trained: Path, output: Path, share: float) -> None:
     mean: dict[int, torch.Tensor] = {}
     for name, array in first.weights.state.items():
         if id(array) not in mean:
-            mean[id(array)] = torch.from_numpy((1 - share) * array + share * second.weights.state[name])
+            both = (1 - share) * array + share * second.weights.state[name]
+            mean[id(array)] = torch.from_numpy(np.asarray(both, dtype=array.dtype))  # batch normalisation counts batches in whole numbers
     state = {name: mean[id(array)] for name, array in first.weights.state.items()}
     axes = second.weights.mirroring_axes
     (output / "fold_0").mkdir(parents=True)

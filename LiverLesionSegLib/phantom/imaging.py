@@ -27,9 +27,9 @@ PLANE_WEIGHTS = np.exp(-0.5 * np.square(PLANES)).astype(np.float32)
 MIRROR_GAIN = np.float32(0.6)
 """Brings the echo of smooth interfaces to the level that is seen in recorded sweeps."""
 REVERBERATION = np.float32(0.05)
-"""Amplitude of an interface's second echo against its first."""
+"""Amplitude of an interface's second echo against its first; chosen by eye."""
 GAS_TAIL_MM, GAS_BEAT_MM = 6.0, 1.1
-"""Length over which the tail behind a bubble fades to 1/e, and the distance of its bands."""
+"""Length over which the tail behind a bubble fades to 1/e, and the distance of its bands; chosen by eye."""
 EDGE_BEAMS = 12
 """Beams beyond the fan on either side, so that the lateral convolution wraps around outside what is shown."""
 LOOK_STEP = 1.8

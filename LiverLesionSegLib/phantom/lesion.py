@@ -143,7 +143,10 @@ def draw_echogenicity(rng: np.random.Generator, settings: PhantomSettings) -> st
 
 
 def make_lesion(rng: np.random.Generator, settings: PhantomSettings, volume_ml: float, echogenicity: str, centre: FloatArray) -> Lesion:
-    """A lesion of `volume_ml` about `centre` (Anatomy mm), with a shape and a look drawn from `rng`."""
+    """A lesion of `volume_ml` about `centre` (Anatomy mm), with a shape and a look drawn from `rng`.
+
+    Which looks there are follows the literature named above; how many dB and mm each has was chosen by eye, so that frames look like published ones.
+    """
     radii = _radii(rng, roughness=float(rng.uniform(0.1, 0.36)))
     stretch = np.exp(rng.normal(0, 0.12, 3))
     stretch /= np.prod(stretch) ** (1 / 3)

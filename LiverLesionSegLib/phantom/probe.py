@@ -105,7 +105,8 @@ OPEN_SURGERY = Probe(
     step_mm=0.13,
     voxel_mm=(0.25, 0.17, 0.6),
 )
-"""T-shaped convex intraoperative probe, 5-14 MHz, focus 2.5-6.5 cm (the class of Natali et al. 2025), received band about 7.5 MHz."""
+"""T-shaped convex intraoperative probe, 5-14 MHz, focus 2.5-6.5 cm (the class of Natali et al. 2025), received band about 7.5 MHz. No data sheet was
+at hand: fan, pulse and beam are plausible values for this class, compression and noise were chosen by eye."""
 
 TRANSCUTANEOUS = Probe(
     name="transcutaneous",

@@ -15,7 +15,7 @@ from .fields import Float32Array, smooth_noise
 from .probe import Probe
 
 GAS_ATTENUATION = 18.0
-"""dB/cm/MHz given to a bubble's voxel; gas reflects nearly all, so that behind it lies a shadow."""
+"""dB/cm/MHz given to a bubble's voxel; gas reflects nearly all, so that behind it lies a shadow. Chosen by eye."""
 
 
 @dataclass(frozen=True, eq=False)

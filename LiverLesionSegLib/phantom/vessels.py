@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ..types import FloatArray
 
 SMALLEST_MM = 0.45
+"""Branches of a smaller radius are left out: a frame does not show them."""
 MOST_SEGMENTS = 450
+"""A bound for time alone."""
 
 
 @dataclass(frozen=True, eq=False)
