@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
 from pathlib import Path
@@ -36,6 +37,20 @@ def test_the_rate_rises_and_falls(trainers: ModuleType) -> None:
     assert rates[5:] == sorted(rates[5:], reverse=True) and 0 < rates[-1] < 3e-4
     schedule.step(50)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * (1 - 45 / 95) ** 0.9)
+
+
+def test_the_papers_recipe(trainers: ModuleType) -> None:
+    """Adam at 0.01, which is nnU-Net's own rate, polynomial schedule, nothing augmented, nnU-Net's Dice + cross-entropy."""
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
+
+    recipe = trainers.LiverLesionSegPaperTrainer
+    assert issubclass(recipe, nnUNetTrainerNoDA) and recipe._build_loss is nnUNetTrainer._build_loss
+    assert "self.initial_lr = 1e-2" in inspect.getsource(nnUNetTrainer.__init__)
+    trainer = recipe.__new__(recipe)
+    trainer.network, trainer.initial_lr, trainer.weight_decay, trainer.num_epochs = torch.nn.Linear(2, 1), 1e-2, 3e-5, 100
+    optimizer, schedule = trainer.configure_optimizers()
+    assert type(optimizer) is torch.optim.Adam and max(schedule.rate(epoch) for epoch in range(100)) == 0.01
 
 
 def test_another_appearance_leaves_the_unseen_alone(trainers: ModuleType) -> None:
