@@ -227,6 +227,7 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         flow.navigating.margin_mm = p.margin
         flow.outlining.wanted = p.outline
         flow.segmenting.wanted_model = (p.modelFolder.strip(), p.device)
+        flow.outlining.device = flow.proposing.device = p.device
         if self._shortcuts and {name: shortcut.key.toString() for name, shortcut in self._shortcuts.items()} != self._keys():
             self.installShortcuts()
         self.surgery.style(

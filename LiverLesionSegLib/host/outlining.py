@@ -17,6 +17,7 @@ from .case_nodes import CaseNodes
 from .link import Link
 from .log import Log
 from .navigating import Navigating
+from .running import runs_on
 
 
 class Outlining:
@@ -38,11 +39,14 @@ class Outlining:
         self._link, self._navigating, self._worker, self._background, self._nodes, self._log = link, navigating, worker, background, nodes, log
         self.folder = folder or DEFAULT_FRAMES_MODEL
         self.wanted = False
+        self.device = "cpu"
+        """Where it runs (`runs_on`)."""
         self.stale_s = STALE_S
         self.drawn = self.offered = self.dropped = 0
         self.problem = ""
         self._segmenter: LiveSegmenter | None = None
         self._session: object = None
+        self._began_on = ""
         self._contour: LiveContour | None = None
 
     @property
@@ -61,12 +65,12 @@ class Outlining:
         if not self.wanted or tools is None or nodes is None or not self.available:
             self.stop()
             return
-        if self._segmenter is None or self._session is not self._link.session:
+        if self._segmenter is None or self._session is not self._link.session or self._began_on != self.device:
             self.stop()
-            self._session = self._link.session
-            self._segmenter = LiveSegmenter(
-                WorkerFrames(self._worker(), str(self.folder)), tools.calibration, LiveSettings(threshold=self._threshold())
-            )
+            self._session, self._began_on = self._link.session, self.device
+            where = runs_on(self.device)
+            source = WorkerFrames(self._worker(), str(self.folder), device=where["device"], backend=where["backend"])
+            self._segmenter = LiveSegmenter(source, tools.calibration, LiveSettings(threshold=self._threshold()))
         if fresh and self._link.frame is not None and not self._link.silent():
             self._segmenter.offer(self._link.frame)
         if self._contour is None or self._contour.live is not nodes.live:

@@ -13,6 +13,7 @@ from ..worker.client import Worker
 from ..worker.job import Job
 from .case_nodes import CaseNodes
 from .log import Log
+from .running import runs_on
 from .state import READY, StepState, step
 from .sweeps import SweepResult
 
@@ -26,6 +27,8 @@ class Proposing:
     def __init__(self, worker: Callable[[], Worker], nodes: CaseNodes, log: Log, folder: Path | None = None) -> None:
         self._worker, self._nodes, self._log = worker, nodes, log
         self.folder = folder or DEFAULT_FRAMES_MODEL
+        self.device = "cpu"
+        """Where it runs (`runs_on`)."""
         self.proposals: tuple[Found, ...] = ()
         self.chosen = 0
         self._job: Job | None = None
@@ -47,7 +50,7 @@ class Proposing:
         self.cancel()
         self._clear()
         if result is not None and self.available:
-            arguments = {"sweep": str(result.path), "config": str(result.config), "folder": str(self.folder)}
+            arguments = {"sweep": str(result.path), "config": str(result.config), "folder": str(self.folder), **runs_on(self.device)}
             self._job, self._asked = self._worker().request("propose", arguments), True
 
     def cancel(self) -> None:

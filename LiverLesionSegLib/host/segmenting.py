@@ -19,6 +19,7 @@ from ..worker.job import Job
 from .background import Background
 from .case_nodes import CaseNodes
 from .log import Log
+from .running import runs_on
 from .state import ATTENTION, DONE, READY, RUNNING, WAITING, StepState, failed, step
 
 NNUNET, GROWING = "nnunet", "region-growing"
@@ -63,7 +64,7 @@ class Segmenting:
         self.volume: Volume | None = None
         self.model: Mapping[str, Any] | None = None
         self.wanted_model = ("", "cpu")
-        """Folder ("" for the shipped one) and device: what is shown, and thus what every run is made with."""
+        """Folder ("" for the shipped one) and where it runs (`runs_on`): what is shown, and thus what every run is made with."""
         self._loading = ("", "")
         self.result: LesionResult | None = None
         self.wanted: float | None = None
@@ -104,10 +105,10 @@ class Segmenting:
 
     def load_model(self, threads: int | None = None) -> None:
         """Load the wanted model into the worker; the one before serves no longer. Raises InputError for a folder that is none."""
-        folder, device = self.wanted_model
+        folder, choice = self.wanted_model
         self.model, self._model_error, self._loading = None, None, self.wanted_model
         check_model_folder(folder)
-        arguments: dict[str, Any] = {"device": device, "threads": threads}
+        arguments: dict[str, Any] = {**runs_on(choice), "threads": threads}
         if folder:
             arguments["folder"] = folder
         if self._model_job is not None and not self._model_job.done:

@@ -13,6 +13,7 @@ from ..worker.job import Job
 from .command import CommandRun
 from .log import Log
 from .python import slicer_python
+from .running import runs_on
 from .state import ATTENTION, DONE, READY, RUNNING, StepState, failed, step
 
 
@@ -44,7 +45,8 @@ class Study:
             raise InputError("No method is chosen; choose at least one.")
         self._worker = self._worker or Worker()
         self._worker.start(self._python or slicer_python())
-        arguments = {"cases": cases, "output": output, "methods": list(methods), "models": [model] if model else [], "device": device, "split": split}
+        arguments = {"cases": cases, "output": output, "methods": list(methods), "models": [model] if model else [], "split": split}
+        arguments |= runs_on(device)
         self._job = self._worker.request("evaluate", arguments, timeout_s=math.inf)
         self._log.add(f"evaluation of {Path(cases).name} started")
 
@@ -60,7 +62,8 @@ class Study:
     def doctor(self, device: str = "") -> None:
         """Start looking whether this Slicer can run everything."""
         self._begin("doctor")
-        self._command = CommandRun(self._python or slicer_python(), ["doctor", "--list", *(["--device", device] if device else [])])
+        where = ["--device", runs_on(device)["device"]] if device else []
+        self._command = CommandRun(self._python or slicer_python(), ["doctor", "--list", *where])
 
     def _begin(self, kind: str) -> None:
         if self.running:

@@ -205,3 +205,14 @@ def test_the_packages_of_the_set_up_are_those_of_the_project():
 
 def test_paths_of_pictures_exist():
     assert (Path(MODULE).parent / "Resources" / "Icons" / "LiverLesionSeg.png").exists()
+
+
+def test_where_networks_run_is_one_choice_for_all(desktop, widget):
+    from LiverLesionSegLib.host.running import CHOICES
+
+    ui, flow = widget.ui, widget.logic.flow
+    assert [ui.deviceCombo.itemText(n) for n in range(ui.deviceCombo.count)] == list(CHOICES)
+    ui.deviceCombo.setCurrentText("openvino")
+    desktop.process(0.1)
+    assert widget._parameters.device == "openvino"
+    assert flow.segmenting.wanted_model[1] == flow.outlining.device == flow.proposing.device == "openvino"

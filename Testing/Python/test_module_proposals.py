@@ -124,6 +124,11 @@ def test_the_live_outline_comes_and_goes(tmp_path, installed):
             flow.outlining.wanted = True
             until(flow, lambda: flow.outlining.drawn > 0)
             assert lines(flow) == [True] and flow.outlining.problem == ""
+            begun = flow.outlining._segmenter
+            flow.outlining.device = "openvino"
+            until(flow, lambda: flow.outlining._segmenter is not begun and flow.outlining.drawn > 0)
+            network = flow.outlining._segmenter._source._network
+            assert (network["device"], network["backend"]) == ("cpu", "openvino")
             flow.outlining.wanted = False
             flow.tick()
             assert flow.outlining.drawn == 0 and not any(lines(flow))
