@@ -180,15 +180,16 @@ class LiverLesionSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.surgery.closeEditor()
 
     def onSceneStartClose(self, caller, event):
-        self.surgery.closeEditor()
-        self.setParameterNode(None)
-        self.logic.flow.scene_closed()
+        """Each part by itself: whatever fails, nothing of the scene that goes may stay on the panel."""
+        flow = self.logic.flow
+        for part in (self.surgery.closeEditor, lambda: self.setParameterNode(None), flow.scene_closed):
+            flow.guarded(part, "closing the scene")
 
     def onSceneEndClose(self, caller, event):
-        self.initializeParameterNode()
+        self.logic.flow.guarded(self.initializeParameterNode, "new scene")
 
     def onSceneEndImport(self, caller, event):
-        self.initializeParameterNode()
+        self.logic.flow.guarded(self.initializeParameterNode, "scene")
         self.logic.flow.do(self.logic.flow.scene_opened, "scene")
 
     def initializeParameterNode(self):

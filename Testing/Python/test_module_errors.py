@@ -151,6 +151,17 @@ def test_a_run_of_the_researchers_that_failed_has_details(desktop, widget, tmp_p
 
 
 @pytest.mark.defects
+def test_a_defect_while_the_scene_is_closed_leaves_nothing_of_it_on_the_panel(desktop, widget, monkeypatch):
+    flow = with_a_box(widget)
+    desktop.process(0.4)
+    monkeypatch.setattr(widget.surgery, "closeEditor", lambda: 1 / 0)
+    desktop.scene.Clear(False)
+    monkeypatch.undo()
+    assert flow.boxing.box is None and flow.boxing.volume is None and widget._parameters is not None
+    assert "defect in closing the scene" in flow.log.text()
+
+
+@pytest.mark.defects
 @pytest.mark.parametrize(
     ("break_it", "use"),
     [
