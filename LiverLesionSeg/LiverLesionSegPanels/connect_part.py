@@ -27,7 +27,7 @@ class ConnectPart:
         from LiverLesionSegLib.host import connector
 
         p = self.parameters
-        self.flow.link.connect(p.host, p.port, p.configPath, image=p.imageDevice)
+        self.flow.link.connect(p.host, p.port, p.configPath, image=p.imageDevice.strip())
         if p.connector:
             connector.connect(slicer.mrmlScene, p.host, p.port)
 
