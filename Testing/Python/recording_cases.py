@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from LiverLesionSegLib.acquisition.frames import TrackedFrame
+from LiverLesionSegLib.acquisition.recorder import Recorder, RecorderSettings
+from LiverLesionSegLib.sweep.leftovers import journal_path
 from LiverLesionSegLib.types import Sweep
 
+ENDINGS = (".igs.mha", ".igs.mhd", ".igs.nrrd", ".seq.nrrd", ".mha", ".nrrd")
+SMALL = RecorderSettings(least_free_bytes=0, expected_bytes_per_s=0)
 START_S = 1_700_000_000.123456
 NAMES = ("ProbeToTracker", "ReferenceToTracker", "StylusToTracker")
 
@@ -44,3 +51,25 @@ def assert_frames(sweep: Sweep, numbers: range | list[int], shape: tuple[int, in
             np.testing.assert_array_equal(sweep.transforms[name][at], matrix)
             assert sweep.statuses[name][at] == expected.statuses.get(name, False)
         assert {key: texts[at] for key, texts in sweep.frame_fields.items() if texts[at] is not None} == expected.fields
+
+
+def record(path: Path, numbers: range, settings: RecorderSettings = SMALL, **kinds: object) -> Recorder:
+    recorder = Recorder(path, settings)
+    for number in numbers:
+        assert recorder.add(frame(number, **kinds))  # type: ignore[arg-type]
+    return recorder
+
+
+def wait_for_frames(recorder: Recorder, count: int) -> None:
+    end = time.monotonic() + 20
+    while recorder.state().frames < count:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def leftover(path: Path, count: int = 10) -> Path:
+    """The journal of a recording that no one finished."""
+    with record(path, range(count)):
+        pass
+    assert not path.exists()
+    return journal_path(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_acquisition_replay import Client, a_sweep, assert_frame, grouped
+from replay_cases import Client, a_sweep, assert_frame, grouped
 
 from LiverLesionSegLib.acquisition import messages as m
 from LiverLesionSegLib.cli import main

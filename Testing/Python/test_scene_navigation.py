@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_cases import CENTRE, RADIUS_MM, Case, rotation_z, sphere_case
 from scipy.spatial.transform import Rotation
@@ -31,20 +31,18 @@ from LiverLesionSegLib.scene import (
     navigation_nodes,
     open_scene,
     reference_transform,
-    register_layouts,
     save_scene,
     show_distance,
     show_frame,
     show_in_corner,
-    show_layout,
     show_moment,
     sweeps,
     tool_transform,
     update_surface_node,
 )
-from LiverLesionSegLib.scene.contours import CutSurface, inside_image, plane_cut
+from LiverLesionSegLib.scene.contours import inside_image
 from LiverLesionSegLib.scene.hierarchy import moment_nodes, nodes_of
-from LiverLesionSegLib.scene.layouts import LAYOUTS, LIVE_SLICE, composite_of
+from LiverLesionSegLib.scene.layouts import composite_of
 from LiverLesionSegLib.scene.live_image import image_to_world, slice_to_world, usable_pose
 from LiverLesionSegLib.scene.nodes import from_vtk_matrix
 from LiverLesionSegLib.scene.tools import node_to_world
@@ -70,19 +68,6 @@ def a_margin(a_case):
 def scene():
     with headless_scene() as world:
         yield world.scene
-
-
-@pytest.fixture
-def a_sphere():
-    import vtk
-
-    source = vtk.vtkSphereSource()
-    source.SetCenter(*CENTRE)
-    source.SetRadius(RADIUS_MM)
-    source.SetThetaResolution(200)
-    source.SetPhiResolution(100)
-    source.Update()
-    return CutSurface.of(source.GetOutput())
 
 
 def build(scene, case: Case, margin, sweep: str = "Sweep 1", patient: str = "Patient A", **more):
@@ -212,27 +197,6 @@ def test_the_newest_frame_wins():
 
 
 # Contours
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: sum(x * x for x in v) > 0.1), st.floats(-0.97, 0.97))
-def test_a_plane_cuts_a_sphere_in_the_circle_of_geometry(a_sphere, normal, height):
-    normal = np.array(normal) / np.linalg.norm(normal)
-    lines = plane_cut(a_sphere, CENTRE + height * RADIUS_MM * normal, normal)
-    assert len(lines) == 1 and np.array_equal(lines[0][0], lines[0][-1])
-    line = lines[0]
-    np.testing.assert_allclose((line - CENTRE) @ normal, height * RADIUS_MM, atol=1e-4)
-    radius = np.sqrt(1 - height**2) * RADIUS_MM
-    np.testing.assert_allclose(np.linalg.norm(line - CENTRE - height * RADIUS_MM * normal, axis=1), radius, rtol=0.02, atol=0.02)
-    length = np.linalg.norm(np.diff(line, axis=0), axis=1).sum()
-    assert length == pytest.approx(2 * np.pi * radius, rel=0.03)
-
-
-def test_planes_that_miss_or_touch_give_no_broken_line(a_sphere):
-    assert plane_cut(a_sphere, np.add(CENTRE, (0, 0, RADIUS_MM + 0.01)), (0, 0, 1)) == []
-    assert plane_cut(CutSurface(np.zeros((0, 3)), np.zeros((0, 3), int)), CENTRE, (0, 0, 1)) == []
-    through_vertices = plane_cut(a_sphere, CENTRE, (0, 0, 1))
-    assert len(through_vertices) == 1 and np.array_equal(through_vertices[0][0], through_vertices[0][-1])
 
 
 def test_contours_lie_on_the_image_and_within_the_fan(scene, a_case, a_margin):
@@ -397,7 +361,7 @@ def test_another_patient_finds_an_empty_scene(scene, a_case, a_margin):
     assert "Patient A" not in names
 
 
-# Files and layouts
+# Files
 
 
 def test_what_shows_the_moment_is_not_saved_and_doubt_is(tmp_path, scene, a_case, a_margin):
@@ -416,21 +380,3 @@ def test_what_shows_the_moment_is_not_saved_and_doubt_is(tmp_path, scene, a_case
     again = navigation_nodes(scene, nodes, a_case.poses)
     assert show_moment(again, a_frame(), a_case.poses.nearest(CENTRE)) and visible(again.contours[0].node)
     np.testing.assert_allclose(node_to_world(again.live.plane), a_case.poses.nearest(CENTRE), atol=1e-9)
-
-
-def test_slicers_own_layout_logic_reads_every_layout(scene):
-    logic = slicer.vtkMRMLLayoutLogic()
-    logic.SetMRMLScene(scene)
-    node = logic.GetLayoutNode()
-    register_layouts(node)
-    register_layouts(node)
-    assert show_layout(node, "navigation") != LAYOUTS["navigation"][0]
-    shown = {"navigation": {"1", LIVE_SLICE}, "review": {"1", "Red", "Green", "Yellow"}, "sweep": {"1", "Red", LIVE_SLICE}}
-    for name, (number, _) in LAYOUTS.items():
-        show_layout(node, name)
-        assert node.GetViewArrangement() == number
-        views = logic.GetViewNodes()
-        assert {views.GetItemAsObject(n).GetLayoutName() for n in range(views.GetNumberOfItems())} == shown[name]
-    with pytest.raises(SceneError, match="choose navigation or review or sweep"):
-        show_layout(node, "sideways")
-    logic.SetMRMLScene(None)
