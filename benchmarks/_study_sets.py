@@ -60,6 +60,15 @@ MORE = (
 )
 """What a model that ships is trained on beside the study's own cases: scanners, presets and livers that the paper's cohort does not have."""
 
+_FEW = (18, 26)
+FRAMES = (
+    StudySet("frames_varied", 260, 3232, "train", PhantomSettings(variation=1.6, frame_range=_FEW)),
+    StudySet("frames_background", 60, 3333, "train", PhantomSettings(variation=1.8), background=(0.0, 0.6)),
+    StudySet("frames_transcutaneous", 30, 3434, "train", PhantomSettings(probe="transcutaneous", variation=1.5, frame_range=_FEW)),
+    StudySet("frames_near_iso", 20, 3535, "train", PhantomSettings(echogenicity="iso", variation=1.3, frame_range=_FEW)),
+)
+"""What the network of single frames learns from beside all the others: many lesions, few frames of each."""
+
 
 def make_set(folder: Path, wanted: StudySet, background: tuple[Path, Path] | None = None) -> Path | None:
     """Makes the cases of a set below `folder`, those already there excepted; returns its cases.csv, or None for a set that lacks its recording.

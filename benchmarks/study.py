@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _study_measures import measure, summary
-from _study_sets import MORE, SETS, StudySet, make_set, scaled
+from _study_sets import FRAMES, MORE, SETS, StudySet, make_set, scaled
 
 from LiverLesionSegLib.cli import main as command
 from LiverLesionSegLib.cohort import case_box, load_case, mask_onto_grid, read_cases
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--steps", default="make,export,train,tune,bundle,measure", help=f"of {','.join(STEPS)}")
     parser.add_argument("--largest", type=int, help="at most so many cases a set")
     parser.add_argument("--more", action="store_true", help="train on more than the paper's cohort, for a model that ships")
+    parser.add_argument("--frames", action="store_true", help="--more, and the cases for the network of single frames: FOLDER/cases_frames.csv")
     parser.add_argument("--background", type=Path, nargs=2, metavar=("SWEEP", "CONFIG"), help="a recorded sweep of liver to put lesions into")
     parser.add_argument("--name", default="crop", help="of this training; several can share the cases")
     parser.add_argument("--plan", default="crop_coarse")
@@ -140,19 +141,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--other-boxes", type=int, default=10, help="more boxes a test case, for the spread")
     options = parser.parse_args()
+    options.more |= options.frames
     steps = options.steps.split(",")
     folder: Path = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     sets = scaled((*SETS, *MORE) if options.more else SETS, options.largest)
+    frames = scaled(FRAMES, options.largest) if options.frames else []
     place = folder / options.name
     place.mkdir(exist_ok=True)
 
     if "make" in steps:
-        for one in sets:
+        for one in (*sets, *frames):
             if make_set(folder / "data", one, tuple(options.background) if options.background else None) is None:
                 print(f"{one.name}: left out, for want of --background", flush=True)
     tables = [folder / "data" / one.name / "cases.csv" for one in sets if one.split != "test"]
     table = write_table(folder / ("cases_more.csv" if options.more else "cases.csv"), [path for path in tables if path.is_file()])
+    if frames:
+        tables += [folder / "data" / one.name / "cases.csv" for one in frames]
+        write_table(folder / "cases_frames.csv", [path for path in tables if path.is_file()])
     common = ("--epoch", options.epoch, "--device", options.device, "--threads", options.threads, "--resume")
     other = (() if options.spacing is None else ("--spacing", options.spacing)) + (("--hide-box",) if options.hide_box else ())
     data = folder / ("Dataset103_more" if options.more else "Dataset101_crop") if not other else folder / f"Dataset104_{options.name}"
