@@ -67,7 +67,7 @@ FRAMES = (
     StudySet("frames_transcutaneous", 30, 3434, "train", PhantomSettings(probe="transcutaneous", variation=1.5, frame_range=_FEW)),
     StudySet("frames_near_iso", 20, 3535, "train", PhantomSettings(echogenicity="iso", variation=1.3, frame_range=_FEW)),
 )
-"""What the network of single frames learns from beside all the others: many lesions, few frames of each."""
+"""Further lesions for the network of single frames, few frames of each: tried, does not ship (docs/study/frames.md)."""
 
 
 def make_set(folder: Path, wanted: StudySet, background: tuple[Path, Path] | None = None) -> Path | None:
