@@ -66,8 +66,9 @@ def export_ct(
 ) -> CtExported:
     """Writes the nnU-Net data set of the scans of `source` to `folder`, whole or not at all. One scan is in memory at a time.
 
-    Scans that cannot be used are left out, each with a sentence; the others keep their split. dataset.json keeps under `liverlesionseg` the settings,
-    where every image came from, and what was left out. Raises InputError when fewer than three scans are there, or training or validation has none.
+    Scans that cannot be used are left out, each with a sentence; the others keep their split, and a note says when none of a part remains.
+    dataset.json keeps under `liverlesionseg` the settings, where every image came from, and what was left out.
+    Raises InputError when fewer than three scans are there, or training or validation has none.
     """
     settings = settings or CtExportSettings()
     if source.layout == "dataset":
@@ -99,6 +100,8 @@ def export_ct(
     report(progress, 1.0, "exported")
     counts = {split: sum(image["split"] == split for image in images) for split in ("train", "validation", "test")}
     cases = {split: tuple(name for name, record in scans.items() if record["split"] == split) for split in counts}
+    lost = [split for split in counts if split in splits.values() and not cases[split]]
+    notes += [f"No {split} case remains, since its scans were left out; mend them, or give another --seed, and export again." for split in lost]
     return CtExported(counts, cases, tuple(left_out), tuple(notes))
 
 
@@ -109,7 +112,7 @@ def split_cases(names: Sequence[str], settings: CtExportSettings) -> dict[str, s
     """
     least = 3 if settings.split[2] > 0 else 2
     if len(names) < least:
-        raise InputError(f"{len(names)} usable scans cannot be split into {least} parts; give at least {least}.")
+        raise InputError(f"{len(names)} scan(s) cannot be split into {least} parts; give at least {least} scans with their masks.")
     drawn = [str(name) for name in np.random.default_rng(settings.seed).permutation(sorted(names))]
     test = max(1, round(len(drawn) * settings.split[2])) if settings.split[2] > 0 else 0
     validation = min(max(1, round(len(drawn) * settings.split[1])), len(drawn) - test - 1)

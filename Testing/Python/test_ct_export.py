@@ -153,7 +153,7 @@ def test_the_split_is_drawn_with_its_seed_and_every_part_has_a_case() -> None:
     assert split != split_cases(names, CtExportSettings(seed=1))
     assert sorted(split_cases(names[:3], CtExportSettings()).values()) == ["test", "train", "validation"]
     assert sorted(split_cases(names[:2], CtExportSettings(split=(0.8, 0.2, 0.0))).values()) == ["train", "validation"]
-    with pytest.raises(InputError, match="2 usable scans cannot be split into 3"):
+    with pytest.raises(InputError, match="2 scan\\(s\\) cannot be split into 3"):
         split_cases(names[:2], CtExportSettings())
 
 
@@ -185,6 +185,16 @@ def test_bad_scans_are_left_out_with_a_sentence_and_the_rest_is_exported(tmp_pat
     assert "segmentation-2.nii: holds values from 0 to 14" in exported.left_out[1]
     assert exported.notes == ("lits_001: no tumour is marked; it counts as a liver without tumours.",)
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["liverlesionseg"]["ct"]["left_out"] == list(exported.left_out)
+
+
+def test_a_part_without_a_scan_left_is_said(tmp_path: Path) -> None:
+    source = find_source(lits(tmp_path / "lits", 3))
+    (name,) = (case for case, part in split_cases([case.name for case in source.cases], CtExportSettings()).items() if part == "test")
+    path = tmp_path / "lits" / f"segmentation-{int(name.removeprefix('lits_'))}.nii"
+    sitk.WriteImage(sitk.ReadImage(str(path)) * 7, str(path))
+    exported = export_ct(source, tmp_path / "out")
+    assert exported.images["test"] == 0 and not exported.cases["test"]
+    assert exported.notes[-1].startswith("No test case remains, since its scans were left out; mend them")
 
 
 def test_nothing_is_left_when_an_export_is_cancelled_or_fails(tmp_path: Path) -> None:

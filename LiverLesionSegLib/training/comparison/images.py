@@ -121,7 +121,9 @@ def read_image_set(folder: Path, label: str | None = None) -> ImageSet:
     found = Counter(image.split for image in images)
     for split in FOLDERS:
         if not found[split]:
-            raise InputError(f"{folder}: has no {split} image; say {split} in the column split of the table for at least one case, and export again.")
+            raise InputError(
+                f"{folder}: has no {split} image; export again with a {split} case (column split of the table, or --split and --seed of ct-export)."
+            )
     return ImageSet(folder, dataset, tuple(images), labels[wanted])
 
 
