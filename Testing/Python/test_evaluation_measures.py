@@ -169,7 +169,7 @@ def test_random_masks_agree_with_other_libraries(case: Any) -> None:
     if mask.any() and truth.any():
         measures, undefined = measures_of(*masks(mask, truth, spacing))
         assert not undefined
-        agree(measures, by_monai(mask, truth, spacing))
+        agree(measures, by_monai(mask, truth, spacing), 1e-5)  # its percentiles are interpolated in float32
         agree(measures, by_simpleitk(mask, truth, spacing), 1e-5)  # Maurer's maps are float32
         agree(measures, by_scikit_learn(mask, truth))
 
@@ -181,7 +181,7 @@ def test_degenerate_masks_agree_with_other_libraries(name: str) -> None:
     measures, undefined = measures_of(*masks(mask, truth, spacing))
     assert not undefined
     agree(measures, by_brute_force(mask, truth, spacing), 1e-9)
-    agree(measures, by_monai(mask, truth, spacing))
+    agree(measures, by_monai(mask, truth, spacing), 1e-5)  # its percentiles are interpolated in float32
     agree(measures, by_simpleitk(mask, truth, spacing), 1e-5)
     agree(measures, by_scikit_learn(mask, truth))
 
@@ -192,7 +192,7 @@ def test_outlines_like_those_of_lesions_agree_with_other_libraries(seed: int) ->
     spacing = (0.5, 0.5, 0.8)
     measures, _ = measures_of(*masks(mask, truth, spacing))
     assert 0 < measures["hd95_mm"] < measures["hd_mm"]
-    agree(measures, by_monai(mask, truth, spacing))
+    agree(measures, by_monai(mask, truth, spacing), 1e-5)  # its percentiles are interpolated in float32
     agree(measures, by_simpleitk(mask, truth, spacing), 1e-5)
 
 
