@@ -66,7 +66,7 @@ def export_ct(
 ) -> CtExported:
     """Writes the nnU-Net data set of the scans of `source` to `folder`, whole or not at all. One scan is in memory at a time.
 
-    Scans that cannot be used are left out, each with a sentence; the others keep their split, and a note says when none of a part remains.
+    Scans that cannot be used are left out, each with a sentence; the others keep their split, and a note says when no test case remains.
     dataset.json keeps under `liverlesionseg` the settings, where every image came from, and what was left out.
     Raises InputError when fewer than three scans are there, or training or validation has none.
     """
@@ -100,8 +100,8 @@ def export_ct(
     report(progress, 1.0, "exported")
     counts = {split: sum(image["split"] == split for image in images) for split in ("train", "validation", "test")}
     cases = {split: tuple(name for name, record in scans.items() if record["split"] == split) for split in counts}
-    lost = [split for split in counts if split in splits.values() and not cases[split]]
-    notes += [f"No {split} case remains, since its scans were left out; mend them, or give another --seed, and export again." for split in lost]
+    if "test" in splits.values() and not cases["test"]:  # a data set without training or validation was refused above
+        notes.append("No test case remains, since its scans were left out; mend them, or give another --seed, and export again.")
     return CtExported(counts, cases, tuple(left_out), tuple(notes))
 
 

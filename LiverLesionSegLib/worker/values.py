@@ -63,7 +63,7 @@ def encode_into(arrays: ArrayFolder, value: Any) -> Any:
 
     try:
         return encode(value, put)
-    except BaseException:
+    except BaseException:  # an interrupt too: nobody else knows these files, then pass it on
         for name in names:
             (arrays.folder / name).unlink(missing_ok=True)
         raise

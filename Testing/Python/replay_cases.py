@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from test_acquisition_peers import example  # noqa: F401 - a fixture
 
 from LiverLesionSegLib.acquisition import messages as m
 from LiverLesionSegLib.acquisition import wire
